@@ -1,0 +1,39 @@
+# Each word works from a fresh clone with nothing but Python >= 3.11.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help setup run test check bench simulate lock
+
+help:            ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP)  ## make or update .venv
+$(STAMP): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+run: setup       ## the exchange with the demo, a stream of leads, a table to watch
+	@exec $(BIN)/exchange run
+
+test: setup      ## the whole suite
+	@$(BIN)/python -m pytest -n 2
+
+check: setup     ## format, lint, types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+SEED ?= 1
+SEEDS ?= 1
+simulate: setup  ## seeded days of trading with faults: make simulate SEED=7 SEEDS=200
+	@$(BIN)/python -m tests.simulation --seed $(SEED) --seeds $(SEEDS)
+
+bench: setup     ## timings, beside a peer in the same run
+	@$(BIN)/python -m benchmarks
+
+lock:            ## resolve requirements.lock anew (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --extra embedded --extra samples \
+		--group dev --generate-hashes --no-annotate --no-header --no-emit-index-url -q -U -o requirements.lock

@@ -1,0 +1,121 @@
+"""A buyer and its standing orders, as frozen values. Reading documents is exchange/documents.py."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class PricingMode(StrEnum):
+    BID = "bid"  # pinged; pays what it bids
+    FIXED = "fixed"  # never pinged; pays its price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pricing:
+    mode: PricingMode
+    min_micros: int = 0  # bids below are invalid
+    max_micros: int | None = None  # bids above are invalid; None: no bound of its own
+    price_micros: int = 0  # fixed only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    dialect: str
+    ping_url: str | None  # None: fixed price, nothing to ask
+    post_url: str
+    status_url: str | None
+    ping_timeout_ms: int
+    post_timeout_ms: int
+    idempotent: bool  # a repeated webhook-id is the same lead
+    accepts_test: bool
+
+
+class Op(StrEnum):
+    EQ = "eq"
+    NE = "ne"
+    IN = "in"
+    NOT_IN = "not_in"
+    LT = "lt"
+    LTE = "lte"
+    GT = "gt"
+    GTE = "gte"
+    BETWEEN = "between"  # both ends included
+    EXISTS = "exists"
+    PREFIX = "prefix"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    field: str  # dotted into objects and lists: "drivers.0.age"
+    op: Op
+    value: Any  # normalised: frozenset for in/not_in, pair for between
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """True when one of its filters is."""
+
+    filters: tuple["Filter", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Negates the result, so it is true where the field is absent."""
+
+    filter: "Filter"
+
+
+Filter = Condition | AnyOf | Not
+
+
+class CapKind(StrEnum):
+    SALES = "sales"
+    SPEND = "spend"
+    CONCURRENT = "concurrent"
+    CREDIT = "credit"  # not written by anyone: a prepaid buyer's deposits
+    SHARE = "share"  # not a limit: counts what a contract sold in a percentage tier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cap:
+    kind: CapKind
+    period: str  # hour day week month total, in the owner's time zone
+    limit: int  # sales and concurrent: leads; spend: micros
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buyer:
+    id: int
+    slug: str
+    name: str
+    currency: str
+    timezone: str
+    active: bool  # false: retired or paused, nothing new is offered
+    caps: tuple[Cap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """A buyer's standing order in one vertical."""
+
+    id: int
+    slug: str
+    buyer: Buyer
+    vertical: str
+    active: bool
+    tier: str
+    priority: int  # lower first
+    weight: int  # weighted tiers
+    percent_ppm: int | None  # percentage tiers: parts per million
+    adjustment_ppm: int  # rank price = bid x this / 1,000,000
+    endpoint: Endpoint
+    secret: bytes  # signs what we send
+    pricing: Pricing
+    filters: tuple[Filter, ...] = ()  # all must hold
+    caps: tuple[Cap, ...] = ()
+    sellers_allow: frozenset[str] = frozenset()  # empty: all
+    sellers_deny: frozenset[str] = frozenset()
+
+    @property
+    def is_pinged(self) -> bool:
+        return self.pricing.mode is PricingMode.BID

@@ -1,0 +1,199 @@
+"""The native protocol: JSON over HTTP/1.1 with Standard Webhooks signatures (contract §4)."""
+
+from typing import Any
+
+import orjson
+
+from buyers import strict_json
+from buyers.contract import Contract
+from buyers.messages import (
+    Accepted,
+    Bid,
+    Invalid,
+    Missed,
+    NoBid,
+    Ping,
+    PingResult,
+    Post,
+    PostResult,
+    Rejected,
+    Unconfirmed,
+)
+from buyers.money import MoneyInvalid, format_micros, parse_micros
+from buyers.reasons import BuyerReason
+
+NOTE_MAX = 200  # characters of a buyer's own words that are kept
+_REDIRECT_MAX = 2048
+_BID_REASONS = {
+    "not_a_number": BuyerReason.BID_NOT_A_NUMBER,
+    "negative": BuyerReason.BID_NEGATIVE,
+    "too_precise": BuyerReason.BID_TOO_PRECISE,
+    "too_large": BuyerReason.BID_ABOVE_MAX,
+}
+# 4xx statuses that decide nothing about a post: it may have been taken (contract §4).
+_INDEFINITE_4XX = frozenset({408, 425})
+
+
+def write_ping(
+    ping: Ping, fields: orjson.Fragment, contract: Contract, seller: str, deadline_ms: int
+) -> bytes:
+    """The body of a ping. `fields` is rendered once for everyone asked."""
+    return orjson.dumps(
+        {
+            "type": "ping",
+            "contract": contract.slug,
+            "deadline_ms": deadline_ms,
+            "ping_id": ping.ping_id,
+            "vertical": ping.vertical,
+            "seller": seller,
+            "sub_id": ping.sub_id,
+            "exclusive": True,
+            "bid_valid_s": ping.bid_valid_s,
+            "test": ping.test,
+            "fields": fields,
+        }
+    )
+
+
+def read_bid(
+    status: int, body: bytes, elapsed_ms: float, *, ping_id: str, contract: Contract
+) -> PingResult:
+    """What a complete answer to a ping says."""
+    if status == 204:
+        return NoBid(elapsed_ms=elapsed_ms)
+    if status != 200:
+        return Missed(reason=BuyerReason.BUYER_HTTP_ERROR, elapsed_ms=elapsed_ms, status=status)
+    try:
+        answer = strict_json.loads_object(body)
+    except strict_json.JsonInvalid:
+        return Missed(reason=BuyerReason.GARBLED, elapsed_ms=elapsed_ms, status=status)
+    if "bid" not in answer:
+        return Missed(reason=BuyerReason.GARBLED, elapsed_ms=elapsed_ms, status=status)
+    if answer["bid"] is None:
+        return NoBid(note=_note(answer.get("reason")), elapsed_ms=elapsed_ms)
+    return _read_price(answer, elapsed_ms, ping_id=ping_id, contract=contract)
+
+
+def _read_price(
+    answer: dict[str, Any], elapsed_ms: float, *, ping_id: str, contract: Contract
+) -> PingResult:
+    if answer.get("ping_id") not in {None, ping_id}:
+        return Invalid(reason=BuyerReason.BID_WRONG_PING, elapsed_ms=elapsed_ms)
+    if answer.get("currency") not in {None, contract.buyer.currency}:
+        return Invalid(reason=BuyerReason.BID_WRONG_CURRENCY, elapsed_ms=elapsed_ms)
+    try:
+        price = parse_micros(answer["bid"])
+    except MoneyInvalid as error:
+        return Invalid(reason=_BID_REASONS[error.code], elapsed_ms=elapsed_ms)
+    if price == 0:
+        return NoBid(note=_note(answer.get("reason")), elapsed_ms=elapsed_ms)
+    if contract.pricing.max_micros is not None and price > contract.pricing.max_micros:
+        return Invalid(reason=BuyerReason.BID_ABOVE_MAX, elapsed_ms=elapsed_ms)
+    if price < contract.pricing.min_micros:
+        return Invalid(reason=BuyerReason.BID_BELOW_MIN, elapsed_ms=elapsed_ms)
+    expires = answer.get("expires_in_s")
+    if expires is not None and not _is_seconds(expires):
+        return Invalid(reason=BuyerReason.BID_EXPIRY_INVALID, elapsed_ms=elapsed_ms)
+    return Bid(
+        price_micros=price,
+        bid_id=_note(answer.get("bid_id")),
+        expires_in_s=None if expires is None else int(expires),
+        elapsed_ms=elapsed_ms,
+    )
+
+
+def write_post(post: Post, contract: Contract) -> bytes:
+    """The body of a post: byte for byte the same in every re-send of the same attempt."""
+    return orjson.dumps(
+        {
+            "type": "post",
+            "contract": contract.slug,
+            "lead_id": post.lead_id,
+            "ping_id": post.ping_id,
+            "bid_id": post.bid_id,
+            "price": format_micros(post.price_micros, post.currency),
+            "currency": post.currency,
+            "exclusive": True,
+            "shares": 1,
+            "test": post.test,
+            "fields": post.fields,
+        }
+    )
+
+
+def read_answer(
+    status: int, body: bytes, elapsed_ms: float, *, price_micros: int, resent: bool
+) -> PostResult:
+    """What a complete answer to a post decides.
+
+    200 with accepted or rejected is definite, so is a 4xx but 408, 409 and 425. 409 says the buyer
+    has the lead already: on the first send that is somebody else's, hence rejected; on a re-send it
+    may well be ours. Everything else decides nothing.
+    """
+    if status == 200:
+        return _read_verdict(body, elapsed_ms, price_micros)
+    if status == 409 and not resent:
+        return Rejected(reason=BuyerReason.DUPLICATE_BUYER, elapsed_ms=elapsed_ms)
+    if 400 <= status < 500 and status not in _INDEFINITE_4XX and status != 409:
+        return Rejected(reason=BuyerReason.BUYER_HTTP_4XX, note=str(status), elapsed_ms=elapsed_ms)
+    return Unconfirmed(reason=BuyerReason.NO_DEFINITE_ANSWER, status=status, elapsed_ms=elapsed_ms)
+
+
+def _read_verdict(body: bytes, elapsed_ms: float, price_micros: int) -> PostResult:
+    unreadable = Unconfirmed(reason=BuyerReason.GARBLED, status=200, elapsed_ms=elapsed_ms)
+    try:
+        answer = strict_json.loads_object(body)
+    except strict_json.JsonInvalid:
+        return unreadable
+    match answer.get("status"):
+        case "accepted":
+            return Accepted(
+                buyer_ref=_note(answer.get("buyer_ref")),
+                redirect_url=_redirect(answer.get("redirect_url")),
+                price_said_micros=_other_price(answer.get("price"), price_micros),
+                elapsed_ms=elapsed_ms,
+            )
+        case "rejected":
+            return Rejected(
+                reason=BuyerReason.REJECTED, note=_note(answer.get("reason")), elapsed_ms=elapsed_ms
+            )
+        case _:
+            return unreadable
+
+
+def read_status(status: int, body: bytes) -> str:
+    """`accepted`, `rejected` or `unknown` out of a status_url's answer; `unreadable` decides nothing."""
+    if status != 200:
+        return "unreadable"
+    try:
+        said = strict_json.loads_object(body).get("status")
+    except strict_json.JsonInvalid:
+        return "unreadable"
+    return said if said in {"accepted", "rejected", "unknown"} else "unreadable"
+
+
+def _note(value: object) -> str | None:
+    """A buyer's own short words: printable, bounded, or nothing."""
+    if not isinstance(value, (str, int)) or isinstance(value, bool):
+        return None
+    return "".join(c for c in str(value)[:NOTE_MAX] if c.isprintable()) or None
+
+
+def _redirect(value: object) -> str | None:
+    """Where the consumer should be sent; only http(s) addresses pass."""
+    if not isinstance(value, str) or len(value) > _REDIRECT_MAX or not value.isprintable():
+        return None
+    return value if value.startswith(("https://", "http://")) else None
+
+
+def _other_price(value: object, price_micros: int) -> int | None:
+    """A price the buyer names, if it is one and differs: recorded, never booked."""
+    try:
+        said = parse_micros(value)
+    except MoneyInvalid:
+        return None
+    return said if said != price_micros else None
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 86_400

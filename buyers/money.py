@@ -1,0 +1,65 @@
+"""Money as integer micros of a currency, and the few roundings the exchange makes."""
+
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+MICROS: Final = 1_000_000
+MICROS_MAX: Final = 1_000_000 * MICROS  # 0 to 1,000,000 units may be written (contract §2)
+_DIGITS_MAX: Final = 40  # a price is never longer; Decimal would happily parse a megabyte
+
+# ISO 4217 minor units; every currency not named has two decimals.
+_DECIMALS: Final = {"JPY": 0, "KRW": 0, "CLP": 0, "BHD": 3, "KWD": 3, "JOD": 3, "OMR": 3, "TND": 3}
+
+
+class MoneyInvalid(ValueError):
+    """An amount that is not money. `code` says how: the reasons of invalid bids are the same."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def parse_micros(value: object) -> int:
+    """Micros of a decimal string or a JSON number.
+
+    Raises MoneyInvalid: `not_a_number` (another type, NaN, infinity, text), `negative`,
+    `too_precise` (over 6 decimals), `too_large` (above 1,000,000).
+    """
+    amount = _decimal(value)
+    if not amount.is_finite():
+        raise MoneyInvalid("not_a_number", "must be a finite decimal amount")
+    if amount < 0:
+        raise MoneyInvalid("negative", "must not be negative")
+    if amount > MICROS_MAX // MICROS:
+        raise MoneyInvalid("too_large", "must be at most 1000000")
+    micros = amount * MICROS
+    if micros != int(micros):
+        raise MoneyInvalid("too_precise", "must have at most 6 decimals")
+    return int(micros)
+
+
+def _decimal(value: object) -> Decimal:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
+        raise MoneyInvalid("not_a_number", "must be a decimal string or a number")
+    text = (
+        value if isinstance(value, str) else repr(value) if isinstance(value, float) else str(value)
+    )
+    # Decimal also reads "１２", "1_000" and " 5 "; a price is plain ASCII or it is garbage.
+    if len(text) > _DIGITS_MAX or not text.isascii() or "_" in text or text != text.strip():
+        raise MoneyInvalid("not_a_number", "must be a decimal amount such as 12.50")
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise MoneyInvalid("not_a_number", "must be a decimal amount such as 12.50") from None
+
+
+def format_micros(micros: int, currency: str = "USD") -> str:
+    """The amount as a string with the currency's decimals, more only where needed.
+
+    >>> format_micros(10_000_000), format_micros(10_024_000), format_micros(-500_000)
+    ('10.00', '10.024', '-0.50')
+    """
+    sign, micros = ("-", -micros) if micros < 0 else ("", micros)
+    units, rest = divmod(micros, MICROS)
+    decimals = f"{rest:06d}".rstrip("0").ljust(_DECIMALS.get(currency, 2), "0")
+    return f"{sign}{units}.{decimals}" if decimals else f"{sign}{units}"

@@ -1,0 +1,55 @@
+"""Standard Webhooks signatures (standardwebhooks.com): `{id}.{timestamp}.{body}` under HMAC-SHA256."""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Mapping
+
+_PREFIX = "whsec_"
+TOLERANCE_S = 300  # how far a signed timestamp may lie from the receiver's clock
+
+
+class SignatureInvalid(ValueError):
+    """A request whose signature does not prove its sender."""
+
+
+def new_secret(random_bytes: bytes) -> str:
+    """A secret as it is shown and stored: `whsec_` and base64 of 24 to 64 random bytes."""
+    return _PREFIX + base64.b64encode(random_bytes).decode()
+
+
+def read_secret(secret: str) -> bytes:
+    """The key's bytes. Raises ValueError if it is not `whsec_` + base64 of 16 to 64 bytes."""
+    if not secret.startswith(_PREFIX):
+        raise ValueError("must start with whsec_")
+    try:
+        key = base64.b64decode(secret[len(_PREFIX) :], validate=True)
+    except binascii.Error:
+        raise ValueError("must be base64 after whsec_") from None
+    if not 16 <= len(key) <= 64:
+        raise ValueError("must hold 16 to 64 bytes")
+    return key
+
+
+def sign(key: bytes, webhook_id: str, timestamp_s: int, body: bytes) -> str:
+    """The value of the webhook-signature header."""
+    content = b"%b.%d.%b" % (webhook_id.encode(), timestamp_s, body)
+    return "v1," + base64.b64encode(hmac.digest(key, content, "sha256")).decode()
+
+
+def verify(key: bytes, headers: Mapping[str, str], body: bytes, now_s: float) -> str:
+    """Return the webhook-id when one of the signatures is right and fresh; else SignatureInvalid.
+
+    `headers` are looked up in lower case.
+    """
+    webhook_id = headers.get("webhook-id", "")
+    stamp = headers.get("webhook-timestamp", "")
+    if not webhook_id or not stamp.isdecimal() or len(stamp) > 12:
+        raise SignatureInvalid("webhook-id or webhook-timestamp is missing")
+    if abs(now_s - int(stamp)) > TOLERANCE_S:
+        raise SignatureInvalid("webhook-timestamp is too far from this clock")
+    right = sign(key, webhook_id, int(stamp), body).encode()
+    given = headers.get("webhook-signature", "").encode().split(b" ")
+    if not any(hmac.compare_digest(right, one) for one in given):
+        raise SignatureInvalid("webhook-signature does not match")
+    return webhook_id

@@ -1,0 +1,145 @@
+"""The HTTP/1.1 client for pings and posts: a pool per endpoint, one deadline, one result."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from functools import partial
+
+from buyers.guard import Guard, Target
+from buyers.wire.call import Call
+from buyers.wire.dial import Dialler
+from buyers.wire.pool import Pool
+from buyers.wire.resolver import CachingResolver, Resolver
+from buyers.wire.values import Counters, Done, Failure, WireLimits, WireStats
+
+_Key = tuple[str, str, str, int, bool]
+
+
+class Wire:
+    """Never raises for a buyer's faults: every call ends in one Reply.
+
+    Used from one event loop. No redirects, no decompression, no cookies, no retries.
+    """
+
+    def __init__(
+        self,
+        *,
+        guard: Guard,
+        limits: WireLimits,
+        resolver: Resolver | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._own_resolver: CachingResolver | None = None  # ours to close
+        if resolver is None:
+            resolver = self._own_resolver = CachingResolver()
+        self._dialler = Dialler(
+            guard=guard,
+            resolver=resolver,
+            ssl_context=ssl_context or _verifying_context(),
+            limits=limits,
+        )
+        self._limits = limits
+        self._counters = Counters()
+        self._pools: dict[_Key, Pool] = {}
+        self._reaper: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._closed = False
+
+    def send(
+        self,
+        target: Target,
+        payload: bytes,
+        done: Done,
+        *,
+        pool: str,
+        deadline: float,
+        idle_max_s: float | None = None,
+    ) -> Call:
+        """Writes a complete rendered request and calls `done` once, later, with its Reply.
+
+        `pool`: connections are never shared between pools. `deadline`: loop time by which the call
+        has ended; `math.inf` sets no timer, the caller abandons. `idle_max_s`: use a connection
+        only if idle for less.
+        """
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        if self._closed or deadline <= loop.time():
+            call = Call(loop, None, self._counters, payload, done)
+            loop.call_soon(call.fail, Failure.CANCELLED if self._closed else Failure.TIMED_OUT)
+            return call
+        key = (pool, target.scheme, target.host, target.port, target.needs_allowed)
+        home = self._pools.get(key) or self._open_pool(loop, key, target)
+        call = Call(loop, home, self._counters, payload, done)
+        call.extend(deadline)
+        home.start(call, idle_max_s)
+        return call
+
+    def stats(self) -> WireStats:
+        """The counters now; walks the pools."""
+        pools = self._pools.values()
+        return WireStats(
+            open=sum(len(pool.connections) for pool in pools),
+            idle=sum(pool.idle for pool in pools),
+            dialling=sum(len(pool.dials) for pool in pools),
+            in_flight=self._counters.in_flight,
+            opened=self._counters.opened,
+            reused=self._counters.reused,
+        )
+
+    async def close(self) -> None:
+        """Ends every call as cancelled, waits (bounded) for dials, closes every socket."""
+        self._closed = True
+        if self._reaper is not None:
+            self._reaper.cancel()
+        for pool in list(self._pools.values()):
+            pool.shut()
+        await self._finish_dials()
+        if self._pools and self._loop is not None:
+            self._drained = self._loop.create_future()
+            await asyncio.wait([self._drained], timeout=self._limits.close_timeout_s)
+        if self._own_resolver is not None:
+            await self._own_resolver.close()
+        await asyncio.sleep(0)  # the last `done` callbacks
+
+    async def _finish_dials(self) -> None:
+        """A dial is left to end by itself; only one that will not is cancelled."""
+        dials = [dial for pool in self._pools.values() for dial in pool.dials]
+        if not dials:
+            return
+        _, late = await asyncio.wait(dials, timeout=self._limits.close_timeout_s)
+        for dial in late:
+            dial.cancel()
+        if late:
+            await asyncio.wait(late, timeout=self._limits.close_timeout_s)
+
+    def _open_pool(self, loop: asyncio.AbstractEventLoop, key: _Key, target: Target) -> Pool:
+        pool = Pool(loop, target, self._dialler, self._counters, partial(self._forget, key))
+        self._pools[key] = pool
+        if self._reaper is None:
+            self._reaper = loop.call_later(self._limits.idle_timeout_s / 4, self._reap, loop)
+        return pool
+
+    def _forget(self, key: _Key) -> None:
+        """An empty pool goes: contracts come and go, and their URLs with them."""
+        self._pools.pop(key, None)
+        if not self._pools and self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    def _reap(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        for pool in list(self._pools.values()):
+            pool.reap(now)
+        self._reaper = None
+        if self._pools:
+            self._reaper = loop.call_later(self._limits.idle_timeout_s / 4, self._reap, loop)
+
+
+def _verifying_context() -> ssl.SSLContext:
+    """Certificates and host names verified, TLS 1.2 or later, HTTP/1.1 only."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,139 @@
+"""One connection to a buyer: idle, or carrying one call."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from typing import TYPE_CHECKING, cast
+
+from buyers.wire.answer import AnswerReader
+from buyers.wire.values import Failure, WireLimits
+
+if TYPE_CHECKING:
+    from buyers.wire.call import Call
+    from buyers.wire.pool import Pool
+
+
+class Connection(asyncio.Protocol):
+    """Writes one request at a time and reads its answer; belongs to one pool for life."""
+
+    __slots__ = ("_call", "_loop", "_poll", "_pool", "_reader", "_transport", "idle_since")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, pool: Pool | None, limits: WireLimits
+    ) -> None:
+        self._loop = loop
+        self._pool = pool
+        self._reader = AnswerReader(limits)
+        self._transport: asyncio.Transport | None = None
+        self._call: Call | None = None
+        self._poll = select.poll()
+        self.idle_since = 0.0  # loop time
+
+    @property
+    def status(self) -> int | None:
+        """The status of the answer being read, once its head is complete."""
+        return self._reader.status
+
+    @property
+    def alive(self) -> bool:
+        """Whether neither side has closed it, as far as the loop has noticed."""
+        return self._transport is not None
+
+    def quiet(self) -> bool:
+        """Whether nothing has arrived while idle: no bytes, no end.
+
+        Asks the kernel, for what arrived in this very turn of the loop has not been read yet, and
+        must neither answer the next request nor leave a post unconfirmed.
+        """
+        transport = self._transport
+        return transport is not None and not transport.is_closing() and not self._poll.poll(0)
+
+    def start(self, call: Call) -> None:
+        """Sends the call's request."""
+        assert self._transport is not None
+        assert self._call is None
+        self._call = call
+        call.connection = self
+        call.written = True
+        self._transport.write(call.payload)
+
+    def discard(self) -> None:
+        """Closes at once; whoever waits on it has been or will be told by others."""
+        self._call = None
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+            self._retire()
+
+    def cancel(self) -> None:
+        """The wire closes: ends the call, if any, and the connection."""
+        if self._call is not None:
+            self._loop.call_soon(self._call.fail, Failure.CANCELLED)
+        else:
+            self.discard()
+
+    # asyncio calls these ---------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._poll.register(sock.fileno(), select.POLLIN)
+        if self._pool is not None:
+            self._pool.joined(self)
+
+    def data_received(self, data: bytes) -> None:
+        call, reader = self._call, self._reader
+        if call is None:
+            self.discard()  # unsolicited
+            return
+        reader.feed(data)
+        if reader.complete:
+            self._complete(call)
+        elif reader.failure is not None:
+            call.fail(reader.failure)
+
+    def eof_received(self) -> None:
+        call, reader = self._call, self._reader
+        if call is None:
+            self.discard()
+            return
+        reader.feed_eof()
+        if reader.complete:
+            self._complete(call)
+        else:
+            call.fail(Failure.RESET)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        call, self._call = self._call, None
+        if self._transport is not None:
+            self._transport = None
+            self._retire()
+        if self._pool is not None:
+            self._pool.lost(self)
+            self._pool = None
+        if call is not None:
+            call.fail(Failure.RESET)
+        self._reader.close()
+
+    # ------------------------------------------------------------------------------------------
+
+    def _complete(self, call: Call) -> None:
+        reader, transport = self._reader, self._transport
+        status, body = reader.status, reader.body
+        self._call = None
+        call.connection = None
+        # An answer that came before all of the request had left ends the connection too.
+        if reader.reusable and transport is not None and not transport.get_write_buffer_size():
+            reader.reset()
+            if self._pool is not None:
+                self._pool.release(self)
+        else:
+            self.discard()
+        call.finish(status, body, None)
+
+    def _retire(self) -> None:
+        if self._pool is not None:
+            self._pool.retired(self)

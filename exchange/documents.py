@@ -1,0 +1,342 @@
+"""Reads the documents of plans, sellers, buyers and contracts: every problem at once, or a value.
+
+`check_*` gives the canonical document (every default written out) that is stored; `*_value` makes
+the frozen value of it. What this version does not enforce is refused as `not_supported`, never
+stored and ignored.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from buyers.contract import Buyer, Cap, CapKind, Contract, Endpoint, Pricing, PricingMode
+from buyers.money import MICROS, MoneyInvalid, format_micros, parse_micros
+from buyers.signing import read_secret
+from exchange.conditions import filter_value
+from exchange.errors import DocumentsInvalid, problems_of
+from exchange.plan import Plan, Tier, TierMode
+from exchange.sellers import PPM, Seller
+from exchange.verticals import Vertical, read_margin
+
+SLUG: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+_TIMEZONES: Final = available_timezones()
+MASK: Final = "whsec_********"  # what a stored secret reads as; written back it changes nothing
+
+
+def _money(value: object) -> str:
+    try:
+        return format_micros(parse_micros(value))
+    except MoneyInvalid as error:
+        raise PydanticCustomError(error.code, str(error)) from None
+
+
+def _decimal(value: object) -> str:
+    """A plain decimal of up to 4 places; percentages and adjustments."""
+    text = _money(value)
+    if len(text.partition(".")[2]) > 4:
+        raise PydanticCustomError("too_precise", "must have at most 4 decimals")
+    return text
+
+
+def _timezone(name: str) -> str:
+    if name not in _TIMEZONES:
+        raise PydanticCustomError(
+            "unknown_timezone", "must be an IANA time zone, such as America/New_York"
+        )
+    return name
+
+
+def _unless(allowed: object, what: str) -> AfterValidator:
+    def check(value: object) -> object:
+        if value != allowed:
+            raise PydanticCustomError(
+                "not_supported", "is not supported by this version: {what}", {"what": what}
+            )
+        return value
+
+    return AfterValidator(check)
+
+
+def _secret(value: str) -> str:
+    if value != MASK:
+        try:
+            read_secret(value)
+        except ValueError as error:
+            raise PydanticCustomError("bad_format", "{why}", {"why": str(error)}) from None
+    return value
+
+
+Slug = Annotated[str, Field(pattern=SLUG)]
+Money = Annotated[str, BeforeValidator(_money)]
+Factor = Annotated[str, BeforeValidator(_decimal)]
+Url = Annotated[str, Field(min_length=8, max_length=2048)]
+Period = Literal["hour", "day", "week", "month", "total"]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _no_pings(kind: str) -> str:
+    if kind == "pings":
+        raise PydanticCustomError(
+            "not_supported", "caps on pings are not supported by this version"
+        )
+    return kind
+
+
+class CapDocument(_Document):
+    kind: Annotated[Literal["sales", "spend", "concurrent", "pings"], AfterValidator(_no_pings)]
+    period: Period | None = None
+    limit: Any
+
+    def model_post_init(self, _context: object, /) -> None:
+        if (self.period is None) != (self.kind == "concurrent"):
+            raise PydanticCustomError("period", "every cap but `concurrent` has a period")
+        if self.kind == "spend":
+            self.limit = _money(self.limit)
+        elif (
+            not isinstance(self.limit, int)
+            or isinstance(self.limit, bool)
+            or not 0 <= self.limit <= 10**12
+        ):
+            raise PydanticCustomError("out_of_range", "limit must be a whole number from 0")
+
+
+def _distinct_caps(caps: list[CapDocument]) -> list[CapDocument]:
+    keys = [(cap.kind, cap.period) for cap in caps]
+    if len(set(keys)) != len(keys):
+        raise PydanticCustomError("duplicate", "each kind and period may stand once")
+    return caps
+
+
+Caps = Annotated[list[CapDocument], AfterValidator(_distinct_caps)]
+
+
+class EndpointDocument(_Document):
+    dialect: Literal["standard_v1"] = "standard_v1"
+    ping_url: Url | None = None
+    post_url: Url
+    status_url: Url | None = None
+    secret: Annotated[str, AfterValidator(_secret)] | None = None
+    ping_timeout_ms: Annotated[int, Field(ge=10, le=10_000)] = 400
+    post_timeout_ms: Annotated[int, Field(ge=100, le=120_000)] = 5000
+    max_qps: Annotated[int | None, _unless(None, "max_qps")] = None
+    idempotent: bool = False
+    accepts_test: bool = False
+
+
+class PricingDocument(_Document):
+    mode: Literal["bid", "fixed"]
+    min: Money | None = None
+    max: Money | None = None
+    price: Money | None = None
+
+    def model_post_init(self, _context: object, /) -> None:
+        if self.mode == "fixed" and (self.price is None or parse_micros(self.price) == 0):
+            raise PydanticCustomError("required", "a fixed contract needs a price above 0")
+        if self.mode == "fixed" and (self.min or self.max):
+            raise PydanticCustomError(
+                "unknown_field", "a fixed contract has a price, no min or max"
+            )
+        if self.mode == "bid" and self.price is not None:
+            raise PydanticCustomError(
+                "unknown_field", "a bidding contract has min and max, no price"
+            )
+
+
+class SellersDocument(_Document):
+    allow: list[Slug] = []
+    deny: list[Slug] = []
+
+
+class ContractDocument(_Document):
+    slug: Slug
+    buyer: Slug
+    vertical: Slug
+    active: bool = True
+    tier: Annotated[str, Field(pattern=SLUG)] = "auction"
+    priority: Annotated[int, Field(ge=0, le=1_000_000)] = 10
+    weight: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+    percent: Factor | None = None
+    adjustment: Factor = "1.00"
+    endpoint: EndpointDocument
+    pricing: PricingDocument
+    filters: list[Any] = []
+    caps: Caps = []
+    schedule: Annotated[Any, _unless(None, "schedules")] = None
+    exclusivity: Annotated[Literal["exclusive", "shared"], _unless("exclusive", "shared leads")] = (
+        "exclusive"
+    )
+    max_shares: Annotated[int, _unless(1, "shared leads")] = 1
+    dedupe_days: Annotated[int, _unless(0, "dedupe_days")] = 0
+    sellers: SellersDocument = SellersDocument()
+
+    def model_post_init(self, _context: object, /) -> None:
+        if self.pricing.mode == "bid" and self.endpoint.ping_url is None:
+            raise PydanticCustomError("required", "a bidding contract needs endpoint.ping_url")
+        if parse_micros(self.adjustment) == 0:
+            raise PydanticCustomError("out_of_range", "adjustment must be above 0")
+
+
+class BuyerDocument(_Document):
+    slug: Slug
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
+    credit: Money | None = None
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    caps: Caps = []
+    active: bool = True
+
+
+class SellerDocument(_Document):
+    slug: Slug
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    verticals: list[Slug] = []
+    margin: dict[str, Any] | None = None
+    rate_per_s: Annotated[int, Field(ge=1, le=100_000)] = 100
+    callback_url: Annotated[str | None, _unless(None, "callback_url")] = None
+    active: bool = True
+
+
+class TierDocument(_Document):
+    name: Slug
+    mode: Literal["auction", "priority", "price", "round_robin", "weighted", "percentage"]
+    window_ms: Annotated[int, Field(ge=10, le=5000)] | None = None
+    period: Period | None = None
+
+    def model_post_init(self, _context: object, /) -> None:
+        if self.window_ms is not None and self.mode != "auction":
+            raise PydanticCustomError("unknown_field", "only an auction tier has window_ms")
+        if (self.period is None) == (self.mode == "percentage"):
+            raise PydanticCustomError(
+                "period", "a percentage tier needs a period, no other has one"
+            )
+
+
+class PlanDocument(_Document):
+    vertical: Slug
+    tiers: Annotated[list[TierDocument], Field(min_length=1, max_length=50)]
+
+    def model_post_init(self, _context: object, /) -> None:
+        names = [tier.name for tier in self.tiers]
+        if len(set(names)) != len(names):
+            raise PydanticCustomError("duplicate", "tiers must have different names")
+        if any(tier.mode == "auction" for tier in self.tiers[1:]):
+            raise PydanticCustomError("order", "at most one auction tier, and it comes first")
+
+
+def canonical(
+    model: type[BaseModel], document: Mapping[str, Any], path: str = ""
+) -> dict[str, Any]:
+    """The document with every default written out. Raises DocumentsInvalid with all problems."""
+    try:
+        return model.model_validate(dict(document)).model_dump(mode="json")
+    except ValidationError as error:
+        raise DocumentsInvalid(problems_of(error, path)) from None
+
+
+def check_seller(document: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """As `canonical`; the margin, if any, is read with it."""
+    found = canonical(SellerDocument, document, path)
+    if found["margin"] is not None:
+        read_margin(found["margin"], f"{path}.margin" if path else "margin")
+    return found
+
+
+def plan_value(document: Mapping[str, Any]) -> Plan:
+    tiers = tuple(
+        Tier(
+            name=tier["name"],
+            mode=TierMode(tier["mode"]),
+            window_ms=tier["window_ms"] or 500,
+            period=tier["period"],
+        )
+        for tier in document["tiers"]
+    )
+    return Plan(vertical=document["vertical"], tiers=tiers)
+
+
+def seller_value(id_: int, document: Mapping[str, Any], *, active: bool) -> Seller:
+    margin = document["margin"]
+    return Seller(
+        id=id_,
+        slug=document["slug"],
+        name=document["name"],
+        verticals=frozenset(document["verticals"]),
+        margin=None if margin is None else read_margin(margin),
+        rate_per_s=document["rate_per_s"],
+        active=active and document["active"],
+    )
+
+
+def buyer_value(id_: int, document: Mapping[str, Any], *, active: bool) -> Buyer:
+    return Buyer(
+        id=id_,
+        slug=document["slug"],
+        name=document["name"],
+        currency=document["currency"],
+        timezone=document["timezone"],
+        active=active and document["active"],
+        caps=caps_value(document["caps"]),
+    )
+
+
+def contract_value(
+    id_: int,
+    document: Mapping[str, Any],
+    buyer: Buyer,
+    vertical: Vertical,
+    secret: str,
+    *,
+    active: bool,
+) -> Contract:
+    percent = document["percent"]
+    return Contract(
+        id=id_,
+        slug=document["slug"],
+        buyer=buyer,
+        vertical=document["vertical"],
+        active=active and document["active"],
+        tier=document["tier"],
+        priority=document["priority"],
+        weight=document["weight"],
+        percent_ppm=None if percent is None else parse_micros(percent) // 100,
+        adjustment_ppm=parse_micros(document["adjustment"]) * PPM // MICROS,
+        endpoint=_endpoint(document["endpoint"]),
+        secret=read_secret(secret),
+        pricing=_pricing(document["pricing"]),
+        filters=tuple(filter_value(one, vertical) for one in document["filters"]),
+        caps=caps_value(document["caps"]),
+        sellers_allow=frozenset(document["sellers"]["allow"]),
+        sellers_deny=frozenset(document["sellers"]["deny"]),
+    )
+
+
+def caps_value(documents: list[dict[str, Any]]) -> tuple[Cap, ...]:
+    return tuple(
+        Cap(
+            kind=CapKind(cap["kind"]),
+            period=cap["period"] or "total",
+            limit=parse_micros(cap["limit"]) if cap["kind"] == "spend" else cap["limit"],
+        )
+        for cap in documents
+    )
+
+
+def _endpoint(document: Mapping[str, Any]) -> Endpoint:
+    kept = ("dialect", "ping_url", "post_url", "status_url", "ping_timeout_ms",
+            "post_timeout_ms", "idempotent", "accepts_test")  # fmt: skip
+    return Endpoint(**{name: document[name] for name in kept})
+
+
+def _pricing(document: Mapping[str, Any]) -> Pricing:
+    return Pricing(
+        mode=PricingMode(document["mode"]),
+        min_micros=parse_micros(document["min"] or 0),
+        max_micros=None if document["max"] is None else parse_micros(document["max"]),
+        price_micros=parse_micros(document["price"] or 0),
+    )

@@ -1,0 +1,144 @@
+"""What one worker is made of: everything a sale needs from the world, passed in from outside.
+
+Clock, randomness, transport and store come through here and nowhere else, so that the whole
+exchange can run in simulated time from a seed.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+from buyers.guard import Guard, Target, UrlRefused
+from buyers.wire import Done, Reply
+from exchange.catalogue import EMPTY, Catalogue
+from exchange.eligibility import Usage
+from exchange.errors import StoreUnavailable
+from exchange.ids import new_uuid
+from exchange.observe import Observer
+from exchange.sealing import Vault
+from exchange.settings import Settings
+from exchange.store.store import Store
+
+
+class InFlight(Protocol):
+    """A call to a buyer that has not ended."""
+
+    def abandon(self) -> None: ...
+
+    def extend(self, deadline: float) -> None: ...
+
+
+class Transport(Protocol):
+    """buyers.wire.Wire, or a scripted market in simulated time."""
+
+    def send(
+        self,
+        target: Target,
+        payload: bytes,
+        done: Done,
+        *,
+        pool: str,
+        deadline: float,
+        idle_max_s: float | None = None,
+    ) -> InFlight: ...
+
+
+@dataclass(kw_only=True)
+class House:
+    """One worker's world. `catalogue`, `usage` and the sets below change; the rest does not."""
+
+    settings: Settings
+    store: Store
+    transport: Transport
+    vault: Vault
+    guard: Guard
+    observer: Observer
+    worker: int
+    random_bytes: Callable[[int], bytes]
+    wall_s: Callable[[], float] = time.time
+    failpoint: Callable[[str], None] = lambda _name: None
+    catalogue: Catalogue = EMPTY
+    usage: Usage = field(default_factory=Usage)
+    stopping: bool = False
+    selling: set[UUID] = field(default_factory=set)  # leads with a task of ours
+    under_way: set[UUID] = field(default_factory=set)  # attempts with a task of ours
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    _targets: dict[str, Target | UrlRefused] = field(default_factory=dict)
+
+    def now_s(self) -> float:
+        """The loop's monotonic clock: what every deadline is measured on."""
+        return asyncio.get_running_loop().time()
+
+    def new_uuid(self) -> UUID:
+        return new_uuid(int(self.wall_s() * 1000), self.random_bytes)
+
+    def target(self, url: str) -> Target | None:
+        """Where an endpoint's URL leads; None when the address guard does not let us go there."""
+        found = self._targets.get(url)
+        if found is None:
+            if len(self._targets) > 50_000:
+                self._targets.clear()
+            found = self._targets[url] = self.guard.check_url(url)
+        return found if isinstance(found, Target) else None
+
+    def own(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Run work that nobody's hanging up may stop; a bug in it is told, never lost."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._disown)
+        return task
+
+    def _disown(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.observer.broke(task.get_name(), error)
+
+    async def drain(self, timeout_s: float) -> int:
+        """Wait for owned work to end; returns how many had to be left to recovery."""
+        self.stopping = True
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=timeout_s)
+        left = list(self._tasks)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=1)
+        return len(left)
+
+    async def insist(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """Repeat a write that must happen until the database takes it."""
+        pause_s = 0.05
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable:
+                await asyncio.sleep(pause_s)
+                pause_s = min(1.0, pause_s * 2)
+
+    async def call(
+        self,
+        target: Target,
+        payload: bytes,
+        *,
+        pool: str,
+        deadline: float,
+        idle_max_s: float | None,
+    ) -> Reply:
+        """One call, awaited. Cancelling the waiter abandons it."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def done(reply: Reply) -> None:
+            if not future.done():
+                future.set_result(reply)
+
+        call = self.transport.send(
+            target, payload, done, pool=pool, deadline=deadline, idle_max_s=idle_max_s
+        )
+        try:
+            return await future
+        except asyncio.CancelledError:
+            call.abandon()
+            raise

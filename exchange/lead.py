@@ -1,0 +1,146 @@
+"""What a seller asks, as values: a ping's question and a lead to be sold."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from buyers.contract import Contract
+from buyers.messages import PingResult
+from exchange.auction import Offer, Ranking, Rules
+from exchange.catalogue import Market
+from exchange.deadline import Deadline
+from exchange.eligibility import Asker, Screening, Skipped
+from exchange.reasons import AuctionReason
+from exchange.sellers import Seller
+from exchange.store.rows import AttemptState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """A checked ping, or the ping inside a one-step lead."""
+
+    seller: Seller
+    market: Market
+    fields: Mapping[str, Any]  # normalised
+    whole: bool  # one step: the post-stage fields are there too
+    floor_micros: int  # net; the least the seller takes
+    sub_id: str | None
+    external_id: str | None
+    excluded: frozenset[str]  # buyers' slugs
+    test: bool
+
+    @property
+    def asker(self) -> Asker:
+        return Asker(seller=self.seller.slug, excluded=self.excluded, test=self.test)
+
+    def known(self, name: str) -> bool:
+        """Whether a filter on this field can be judged now; what cannot is left to the post."""
+        return self.whole or name in self.market.checks.ping_field_names
+
+    @property
+    def ping_fields(self) -> dict[str, Any]:
+        """What a ping may show."""
+        shown = self.market.checks.ping_field_names
+        return {name: value for name, value in self.fields.items() if name in shown}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auction:
+    """A finished auction, frozen: what the receipt is written from."""
+
+    ping_id: UUID
+    asking: Asking
+    catalogue_version: int
+    screening: Screening
+    results: tuple[tuple[Contract, PingResult], ...]  # everyone asked, in the order asked
+    offers: tuple[Offer, ...]  # usable bids and fixed prices
+    rules: Rules
+    ranking: Ranking
+    waterfall: bool  # whether anybody stands in the tiers behind
+    window_ms: float
+    elapsed_ms: float
+
+    @property
+    def reason(self) -> AuctionReason | None:
+        """Why there is no quote; None when there is one."""
+        if self.ranking.placed:
+            return None
+        if self.ranking.below_floor:
+            return AuctionReason.BELOW_FLOOR
+        if not self.results:
+            return AuctionReason.NO_ELIGIBLE_BUYERS
+        if all(type(result).__name__ == "Missed" for _, result in self.results):
+            return AuctionReason.ALL_MISSED
+        return AuctionReason.NO_BIDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lead:
+    """A full lead that is in the books and being sold."""
+
+    id: UUID
+    ping_id: UUID
+    seller: Seller
+    market: Market
+    fields: Mapping[str, Any]  # all stages, normalised
+    min_price_micros: int  # net
+    excluded: frozenset[str]
+    test: bool
+    offers: tuple[Offer, ...]  # of its auction, unexpired
+    rules: Rules  # the auction's, with the lead's own floor
+    auction_reason: AuctionReason | None  # why its auction gave no quote
+    judged: bool  # every filter was judged before the ping (one step)
+    began_s: float  # on the loop's clock
+    deadline: Deadline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """Who would get the lead next, and at what price."""
+
+    contract: Contract
+    tier: str
+    pay_micros: int
+    net_micros: int
+    bid_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One delivery, as the sale and the receipt see it."""
+
+    id: UUID
+    contract: str
+    buyer: int  # id
+    tier: str
+    state: AttemptState
+    price_micros: int
+    payout_micros: int
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a sale stands when nothing more can be done now.
+
+    `sold` is the accepted attempt; `pending`: an attempt is open and only time or a person can tell;
+    otherwise `reason` says why it is unsold, and `gone` that nothing ever left and nothing counts.
+    """
+
+    attempts: tuple[Attempt, ...]
+    skipped: tuple[Skipped, ...]
+    sold: Attempt | None = None
+    pending: bool = False
+    gone: bool = False
+    reason: AuctionReason | None = None
+
+
+class Progress:
+    """What the seller's connection and the sale tell each other while both run."""
+
+    __slots__ = ("gone", "intent")
+
+    def __init__(self) -> None:
+        self.intent = False  # an intent may be in the books: only 200 and 202 are left
+        self.gone = False  # the seller hung up: stop, if nothing has left

@@ -1,0 +1,52 @@
+"""What the trade tells about itself. Metrics and the log are readers of this; nobody else is."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class Observer(Protocol):
+    """Receives finished facts: receipts and ends of leads. Must be quick and must not raise."""
+
+    def pinged(self, receipt: Mapping[str, Any]) -> None:
+        """An auction ended; the receipt as it is stored."""
+
+    def closed(self, record: Mapping[str, Any]) -> None:
+        """A lead ended, or was answered as pending; one wide record without personal data."""
+
+    def posted(
+        self, buyer: str, outcome: str, reason: str | None, elapsed_ms: float | None
+    ) -> None:
+        """One delivery ended."""
+
+    def late(self, buyer: str, late_ms: float) -> None:
+        """A bid came after the close."""
+
+    def refused(self, code: str) -> None:
+        """A request was stopped at the door."""
+
+    def recovered(self, what: str, count: int) -> None:
+        """Something a dead worker left was taken over."""
+
+    def broke(self, where: str, error: BaseException) -> None:
+        """A bug: somebody should look. The traceback never holds a person's data."""
+
+
+class Silent:
+    """An observer for tests and tools."""
+
+    def pinged(self, receipt: Mapping[str, Any]) -> None: ...
+
+    def closed(self, record: Mapping[str, Any]) -> None: ...
+
+    def posted(
+        self, buyer: str, outcome: str, reason: str | None, elapsed_ms: float | None
+    ) -> None: ...
+
+    def late(self, buyer: str, late_ms: float) -> None: ...
+
+    def refused(self, code: str) -> None: ...
+
+    def recovered(self, what: str, count: int) -> None: ...
+
+    def broke(self, where: str, error: BaseException) -> None:
+        raise error

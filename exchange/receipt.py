@@ -1,0 +1,223 @@
+"""The frozen account of a ping or a lead: who was asked, what each said, who won, why not the rest."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from buyers.contract import Contract
+from buyers.messages import Bid, Invalid, Missed, NoBid, PingResult
+from buyers.money import format_micros
+from exchange.auction import Offer, Rules
+from exchange.eligibility import Skipped
+from exchange.ids import write_id
+from exchange.lead import Attempt, Auction, Ending, Lead
+from exchange.reasons import AuctionReason
+from exchange.verticals import Margin
+
+VERSION = 1
+
+
+def ping_receipt(auction: Auction, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stored of a ping: enough to explain it, to post on it, and to replay it."""
+    asking = auction.asking
+    ranked = {placed.offer.contract: placed for placed in auction.ranking.placed}
+    return {
+        "v": VERSION,
+        "ping_id": write_id("ping", auction.ping_id, test=asking.test),
+        "seller": asking.seller.slug,
+        "vertical": asking.market.vertical.slug,
+        "currency": asking.market.vertical.currency,
+        "catalogue": auction.catalogue_version,
+        "test": asking.test,
+        "one_step": asking.whole,
+        "fields": asking.ping_fields,
+        "floor": asking.floor_micros,
+        "sub_id": asking.sub_id,
+        "external_id": asking.external_id,
+        "excluded": sorted(asking.excluded),
+        "rules": _rules(auction.rules),
+        "window_ms": round(auction.window_ms),
+        "elapsed_ms": round(auction.elapsed_ms, 1),
+        "asked": [_asked(contract, result, auction) for contract, result in auction.results],
+        "offers": [_offer(offer) for offer in auction.offers],
+        "ranking": [
+            {"contract": slug, "pay": placed.pay_micros, "net": placed.net_micros}
+            for slug, placed in ranked.items()
+        ],
+        "skipped": [_skipped(one) for one in auction.screening.skipped],
+        "waterfall": auction.waterfall,
+        "answer": dict(answer),
+    }
+
+
+def lead_receipt(lead: Lead, ending: Ending) -> dict[str, Any]:
+    """What is stored of a lead besides its ping's receipt."""
+    return {
+        "v": VERSION,
+        "lead_id": write_id("lead", lead.id, test=lead.test),
+        "ping_id": write_id("ping", lead.ping_id, test=lead.test),
+        "min_price": lead.min_price_micros,
+        "offers": [_offer(offer) for offer in lead.offers],
+        "rules": _rules(lead.rules),
+        "attempts": [_attempt(attempt) for attempt in ending.attempts],
+        "skipped": [_skipped(one) for one in ending.skipped],
+        "reason": ending.reason,
+    }
+
+
+def read_offers(receipt: Mapping[str, Any]) -> tuple[Offer, ...]:
+    """The recorded offers, as they were made."""
+    return tuple(
+        Offer(
+            contract=one["contract"],
+            price_micros=one["price"],
+            is_fixed=one["fixed"],
+            adjustment_ppm=one["adjustment"],
+            priority=one["priority"],
+            min_micros=one["min"],
+            bid_id=one["bid_id"],
+            expires_in_s=one["expires_in_s"],
+        )
+        for one in receipt["offers"]
+    )
+
+
+def read_rules(receipt: Mapping[str, Any], floor_micros: int | None = None) -> Rules:
+    """The recorded rules; with a floor, those of a post that names its own."""
+    rules = receipt["rules"]
+    return Rules(
+        ping_id=receipt["ping_id"],
+        margin=Margin(percent_ppm=rules["margin_ppm"], fixed_micros=rules["margin_fixed"]),
+        floor_micros=rules["floor"] if floor_micros is None else floor_micros,
+        second_price=rules["second_price"],
+    )
+
+
+def auction_reason(receipt: Mapping[str, Any]) -> AuctionReason | None:
+    said = receipt["answer"].get("reason")
+    return AuctionReason(said) if said else None
+
+
+def timeline(receipt: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A ping as its seller may see it: counts and times, no buyers, no losing bids."""
+    asked = receipt["asked"]
+    return [
+        {"at_ms": 0, "event": "received"},
+        {"at_ms": 0, "event": "asked", "buyers": len(asked)},
+        {
+            "at_ms": receipt["elapsed_ms"],
+            "event": "closed",
+            "answered": sum(one["result"] != "missed" for one in asked),
+            "bids": sum(one["result"] == "bid" for one in asked),
+        },
+    ]
+
+
+def explain(
+    receipt: Mapping[str, Any], late: Sequence[tuple[str, int | None, int]] = ()
+) -> list[str]:
+    """A ping's receipt in plain lines, for `exchange why`."""
+    currency = receipt["currency"]
+    lines = [
+        f"ping {receipt['ping_id']} · {receipt['vertical']} · seller {receipt['seller']} · "
+        f"catalogue {receipt['catalogue']} · {receipt['elapsed_ms']} ms"
+    ]
+    places = {one["contract"]: (place, one) for place, one in enumerate(receipt["ranking"], 1)}
+    lines += [f"  asked   {one['contract']:<28} {_said(one, currency)}" for one in receipt["asked"]]
+    for one in receipt["offers"]:
+        if one["fixed"]:
+            price = format_micros(one["price"], currency)
+            lines.append(f"  fixed   {one['contract']:<28} {price}")
+    for contract, (place, one) in places.items():
+        pay, net = (format_micros(one[key], currency) for key in ("pay", "net"))
+        lines.append(f"  rank {place:<2} {contract:<28} pays {pay}, seller gets {net}")
+    lines += [f"  skipped {one['contract']:<28} {_reason(one)}" for one in receipt["skipped"]]
+    for contract, bid, late_ms in late:
+        shown = "no price" if bid is None else format_micros(bid, currency)
+        lines.append(f"  late    {contract:<28} {shown}, {late_ms} ms after the close: void")
+    return lines
+
+
+def explain_lead(receipt: Mapping[str, Any], currency: str) -> list[str]:
+    """A lead's receipt in plain lines."""
+    lines = [f"lead {receipt['lead_id']}"]
+    for one in receipt["attempts"]:
+        price = format_micros(one["price"], currency)
+        said = {key: one[key] for key in ("reason", "note", "status", "elapsed_ms") if one.get(key)}
+        words = ", ".join(f"{key} {value}" for key, value in said.items())
+        lines.append(
+            f"  post    {one['contract']:<28} {one['tier']} at {price}: {one['state']} {words}".rstrip()
+        )
+    lines += [f"  skipped {one['contract']:<28} {_reason(one)}" for one in receipt["skipped"]]
+    if receipt["reason"]:
+        lines.append(f"  unsold  {receipt['reason']}")
+    return lines
+
+
+def dump(receipt: Mapping[str, Any]) -> bytes:
+    return orjson.dumps(receipt)
+
+
+def _said(one: Mapping[str, Any], currency: str) -> str:
+    bid = "" if one.get("price") is None else f" {format_micros(one['price'], currency)}"
+    reason = f" ({one['reason']})" if one.get("reason") else ""
+    took = "" if one.get("ms") is None else f" after {one['ms']} ms"
+    return f"{one['result']}{bid}{reason}{took}"
+
+
+def _reason(one: Mapping[str, Any]) -> str:
+    return f"{one['reason']} ({one['detail']})" if one.get("detail") else str(one["reason"])
+
+
+def _rules(rules: Rules) -> dict[str, Any]:
+    return {
+        "margin_ppm": rules.margin.percent_ppm,
+        "margin_fixed": rules.margin.fixed_micros,
+        "floor": rules.floor_micros,
+        "second_price": rules.second_price,
+    }
+
+
+def _offer(offer: Offer) -> dict[str, Any]:
+    return {
+        "contract": offer.contract,
+        "price": offer.price_micros,
+        "fixed": offer.is_fixed,
+        "adjustment": offer.adjustment_ppm,
+        "priority": offer.priority,
+        "min": offer.min_micros,
+        "bid_id": offer.bid_id,
+        "expires_in_s": offer.expires_in_s,
+    }
+
+
+def _asked(contract: Contract, result: PingResult, auction: Auction) -> dict[str, Any]:
+    row: dict[str, Any] = {"contract": contract.slug, "buyer": contract.buyer.slug}
+    row["ms"] = None if result.elapsed_ms is None else round(result.elapsed_ms, 1)
+    match result:
+        case Bid():
+            reason = auction.ranking.reason_of(contract.slug)
+            return row | {"result": "bid", "price": result.price_micros, "reason": reason}
+        case NoBid():
+            return row | {"result": "no_bid", "reason": "declined", "note": result.note}
+        case Invalid():
+            return row | {"result": "invalid", "reason": result.reason}
+        case Missed():
+            return row | {"result": "missed", "reason": result.reason, "status": result.status}
+
+
+def _skipped(one: Skipped) -> dict[str, Any]:
+    return {"contract": one.contract, "reason": one.reason, "detail": one.detail}
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "attempt_id": write_id("att", attempt.id),
+        "contract": attempt.contract,
+        "tier": attempt.tier,
+        "state": attempt.state,
+        "price": attempt.price_micros,
+        "payout": attempt.payout_micros,
+        **attempt.detail,
+    }

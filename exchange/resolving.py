@@ -1,0 +1,68 @@
+"""Finds out what became of an unconfirmed post: sends it again where that is safe, or asks."""
+
+from uuid import UUID
+
+from buyers.contract import Contract
+from buyers.messages import NotSent, PostResult, Unconfirmed
+from buyers.reasons import BuyerReason
+from exchange.house import House
+from exchange.ids import write_id
+from exchange.posting import Delivery, ask_status, deliver, next_try_s, settle
+from exchange.store.rows import AttemptRow, LeadRow, Settled
+
+
+async def resolve_now(house: House, attempt_id: UUID) -> PostResult | None:
+    """Claim one attempt and resolve it at once; None when it stays unconfirmed or is another's."""
+    rows = await house.insist(lambda: house.store.due(house.worker, attempt_id))
+    return await resolve(house, rows[0]) if rows else None
+
+
+async def resolve(house: House, attempt: AttemptRow) -> PostResult | None:
+    """One try for an attempt that this worker has claimed. The first definite word is booked."""
+    contract = find_contract(house, attempt.contract)
+    lead = await house.insist(lambda: house.store.lead(attempt.lead_id))
+    result = await _ask(house, contract, lead, attempt) if contract and lead else None
+    if result is not None:
+        settled = await settle(house, attempt.id, attempt.fence, result, None)
+        return result if settled is Settled.OK else None
+    next_s = next_try_s(
+        contract, attempt.tries, attempt.age_s, house.settings.post.unconfirmed_hours
+    )
+    waiting = Unconfirmed(reason=BuyerReason.NO_DEFINITE_ANSWER)
+    await settle(house, attempt.id, attempt.fence, waiting, next_s)
+    return None
+
+
+async def _ask(
+    house: House, contract: Contract, lead: LeadRow, attempt: AttemptRow
+) -> PostResult | None:
+    """Send again where a repeat is the same lead, then ask; None: still nothing definite.
+
+    That a re-send did not leave says nothing of the first post.
+    """
+    if contract.endpoint.idempotent:
+        delivery = Delivery(
+            attempt_id=attempt.id,
+            fence=attempt.fence,
+            contract=contract,
+            lead_id=write_id("lead", lead.id, test=lead.test),
+            ping_id=write_id("ping", lead.ping_id, test=lead.test),
+            price_micros=attempt.price_micros,
+            bid_id=attempt.bid_id,
+            test=lead.test,
+            fields=house.vault.open(str(lead.id), lead.person),
+            resent=True,
+        )
+        result = await deliver(house, delivery)
+        if not isinstance(result, (Unconfirmed, NotSent)):
+            return result
+    return await ask_status(house, contract, attempt)
+
+
+def find_contract(house: House, slug: str) -> Contract | None:
+    """A contract by slug in any vertical; None when it was retired."""
+    for market in house.catalogue.markets.values():
+        entry = market.contract(slug)
+        if entry is not None:
+            return entry[0]
+    return None

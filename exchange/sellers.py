@@ -1,0 +1,43 @@
+"""Sellers, and what the exchange keeps of a price."""
+
+from dataclasses import dataclass
+
+from exchange.verticals import Margin
+
+PPM = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seller:
+    id: int
+    slug: str
+    name: str
+    verticals: frozenset[str]  # those it may sell in; empty: none
+    margin: Margin | None  # None: the vertical's
+    rate_per_s: int  # requests per second, all workers together
+    active: bool
+    callback_url: str | None = None
+
+
+def margin_micros(margin: Margin, pay_micros: int) -> int:
+    """What the exchange keeps: floor(pay x percent) + fixed."""
+    return pay_micros * margin.percent_ppm // PPM + margin.fixed_micros
+
+
+def net_micros(margin: Margin, pay_micros: int) -> int:
+    """What the seller gets; zero or below means that nothing can be sold at this price."""
+    return pay_micros - margin_micros(margin, pay_micros)
+
+
+def gross_up(margin: Margin, net: int) -> int | None:
+    """The least pay price whose net is at least `net` micros; None when no price is."""
+    keeps_ppm = PPM - margin.percent_ppm
+    if keeps_ppm <= 0:
+        return None
+    pay = max(0, -(-(net + margin.fixed_micros) * PPM // keeps_ppm))
+    # The floor in the margin can make the estimate one micro off in either direction.
+    while net_micros(margin, pay) < net:
+        pay += 1
+    while pay > 0 and net_micros(margin, pay - 1) >= net:
+        pay -= 1
+    return pay

@@ -1,0 +1,130 @@
+"""Attempts, caps and the journal: two functions in the database, each fed by one lane."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from exchange.eligibility import Usage
+from exchange.plan import Turns
+from exchange.reasons import SkipReason
+from exchange.store.database import Database, Link
+from exchange.store.lane import Lane
+from exchange.store.rows import (
+    AttemptRow,
+    AttemptState,
+    AwardOrder,
+    Settled,
+    Settlement,
+    Verdict,
+)
+
+_AWARD = """SELECT award_many($1::uuid[], $2::uuid[], $3::int[], $4::smallint[], $5::bigint[], $6::bigint[],
+  $7::int[], $8::int[], $9::text[], $10::text[], $11)"""
+_SETTLE = "SELECT settle_many($1::uuid[], $2::int[], $3::text[], $4::bytea[], $5::float8[])"
+
+ATTEMPT_COLUMNS = """id, lead_id, contract_id, buyer_id, contract, tier, state, price, payout, bid_id, fence, tries, detail,
+  created_at, settled_at, extract(epoch FROM now() - created_at)::float8"""
+_ATTEMPTS = f"SELECT {ATTEMPT_COLUMNS} FROM attempt WHERE lead_id = $1 ORDER BY created_at, id"  # noqa: S608
+
+# A limit of a buyer closes all of its contracts. No bucket yet: nothing used.
+_FULL = """
+SELECT c.id, cap.kind FROM cap
+JOIN contract c ON cap.owner IN (c.id, c.buyer_id)
+LEFT JOIN bucket b ON b.cap_id = cap.id AND b.start = bucket_start(cap.period, cap.tz)
+WHERE cap.kind <> 'share' AND coalesce(b.lim - b.used, cap.lim) <= 0"""
+_TURNS = """
+SELECT c, extract(epoch FROM (SELECT max(created_at) FROM attempt
+  WHERE contract_id = c AND state NOT IN ('rejected', 'not_sent')))::float8 FROM unnest($1::int[]) c"""
+_SHARES = """
+SELECT cap.owner, b.used FROM cap JOIN bucket b ON b.cap_id = cap.id AND b.start = bucket_start(cap.period, cap.tz)
+WHERE cap.kind = 'share' AND cap.owner = ANY ($1) AND cap.period = $2"""
+
+_REASONS = {
+    "sales": SkipReason.CAP_SALES,
+    "spend": SkipReason.CAP_SPEND,
+    "concurrent": SkipReason.CAP_CONCURRENT,
+    "credit": SkipReason.CREDIT,
+}
+
+
+def attempt_row(row: Iterable[Any]) -> AttemptRow:
+    names = AttemptRow.__slots__
+    values = dict(zip(names, row, strict=True))
+    values["state"] = AttemptState(values["state"])
+    return AttemptRow(**values)
+
+
+class Ledger:
+    """The only writer of attempts, buckets and transfers."""
+
+    def __init__(self, db: Database, awards: Link, settlements: Link) -> None:
+        self._ledger_db = db
+        self._award_link = awards
+        self._settle_link = settlements
+        self._awards: Lane[AwardOrder, Verdict] = Lane("awards", self._award)
+        self._settlements: Lane[Settlement, Settled] = Lane("settlements", self._settle)
+
+    async def award(self, order: AwardOrder) -> Verdict:
+        return await self._awards.submit(order)
+
+    async def settle(self, settlement: Settlement) -> Settled:
+        return await self._settlements.submit(settlement)
+
+    async def attempts(self, lead_id: UUID) -> list[AttemptRow]:
+        return [attempt_row(row) for row in await self._ledger_db.fetch(_ATTEMPTS, lead_id)]
+
+    async def usage(self) -> Usage:
+        rows = await self._ledger_db.fetch(_FULL)
+        return Usage({contract: _REASONS[kind] for contract, kind in rows})
+
+    async def turns(self, contracts: Sequence[int], period: str | None) -> Turns:
+        last = await self._ledger_db.fetch(_TURNS, list(contracts))
+        shares = await self._ledger_db.fetch(_SHARES, list(contracts), period) if period else []
+        return Turns({c: at for c, at in last if at is not None}, dict(map(tuple, shares)))
+
+    async def _award(self, batch: Sequence[AwardOrder]) -> Sequence[Verdict]:
+        """One statement for all. What fails unexpectedly fails alone: the batch is tried one by one."""
+        try:
+            return await self._award_once(batch)
+        except asyncpg.LockNotAvailableError:
+            if len(batch) == 1:
+                return [Verdict.BUSY]
+        except asyncpg.PostgresError:
+            if len(batch) == 1:
+                raise
+        return [(await self._award([order]))[0] for order in batch]
+
+    async def _award_once(self, batch: Sequence[AwardOrder]) -> Sequence[Verdict]:
+        verdicts = await self._award_link.fetchval(
+            _AWARD,
+            [o.id for o in batch],
+            [o.lead_id for o in batch],
+            [o.contract_id for o in batch],
+            [0] * len(batch),
+            [o.price_micros for o in batch],
+            [o.payout_micros for o in batch],
+            [o.seller_account for o in batch],
+            [o.margin_account for o in batch],
+            [o.tier for o in batch],
+            [o.bid_id for o in batch],
+            batch[0].owner,
+        )
+        return [Verdict(v) for v in verdicts]
+
+    async def _settle(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
+        try:
+            answers = await self._settle_link.fetchval(
+                _SETTLE,
+                [s.id for s in batch],
+                [s.fence for s in batch],
+                [s.outcome.value for s in batch],
+                [s.detail for s in batch],
+                [s.next_try_s for s in batch],
+            )
+        except asyncpg.PostgresError:
+            if len(batch) == 1:
+                raise
+            return [(await self._settle([one]))[0] for one in batch]
+        return [Settled(a) for a in answers]

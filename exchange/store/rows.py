@@ -1,0 +1,204 @@
+"""What is written to and read from the books, as values."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from exchange.sealing import Sealed
+
+
+class AttemptState(StrEnum):
+    INTENT = "intent"  # committed; the lead may be on its way
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    NOT_SENT = "not_sent"  # not one byte left
+    UNCONFIRMED = "unconfirmed"  # may be sold; held until somebody says
+
+    @property
+    def is_open(self) -> bool:
+        return self in {AttemptState.INTENT, AttemptState.UNCONFIRMED}
+
+
+class LeadState(StrEnum):
+    OPEN = "open"
+    SOLD = "sold"
+    UNSOLD = "unsold"
+    GONE = "gone"  # stopped before anything left; its ping may be posted again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PingRow:
+    id: UUID
+    seller: int
+    expires_at: datetime
+    price_micros: int | None  # net; None: no bid
+    external_id: str | None
+    test: bool
+    receipt: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPing:
+    """A stored ping as a post finds it, judged by the store's clock."""
+
+    row: PingRow
+    at: datetime
+    age_s: float
+    expired: bool
+    lead_id: UUID | None  # the lead it was posted as
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateBid:
+    ping: UUID
+    contract: str
+    price_micros: int | None
+    late_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewLead:
+    id: UUID
+    ping_id: UUID
+    seller: int
+    vertical: str
+    test: bool
+    min_price_micros: int
+    external_id: str | None
+    owner: int  # the worker
+    answer_in_ms: int  # the seller's time that is left, from now
+    request: bytes
+    person: Sealed
+    phone_index: bytes | None
+    email_index: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeadRow:
+    id: UUID
+    ping_id: UUID
+    seller: int
+    vertical: str
+    test: bool
+    state: LeadState
+    reason: str | None
+    min_price_micros: int
+    external_id: str | None
+    owner: int
+    created_at: datetime
+    closed_at: datetime | None
+    seconds_left: float  # of the seller's time; negative when over
+    request: bytes
+    receipt: bytes | None
+    answer: bytes | None
+    person: Sealed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """How a lead ends."""
+
+    lead_id: UUID
+    state: LeadState
+    reason: str | None
+    receipt: bytes
+    answer: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwardOrder:
+    """A wish to hold every limit of one contract for one lead and commit the intent to post it."""
+
+    id: UUID  # the attempt
+    lead_id: UUID
+    contract_id: int
+    price_micros: int
+    payout_micros: int
+    seller_account: int
+    margin_account: int
+    tier: str
+    bid_id: str | None
+    owner: int
+
+
+class Verdict(StrEnum):
+    GRANTED = "granted"
+    REPEAT = "repeat"  # this very attempt is already in the books
+    ALREADY_SOLD = "already_sold"  # another attempt of this lead, or of this buyer, is open
+    CLOSED = "closed"  # the lead has ended, or another worker owns it
+    PAUSED = "paused"
+    CAP_SALES = "cap_sales"
+    CAP_SPEND = "cap_spend"
+    CAP_CONCURRENT = "cap_concurrent"
+    CREDIT = "credit"
+    BUSY = "busy"  # the rows were locked too long
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    id: UUID
+    fence: int
+    outcome: AttemptState
+    detail: bytes  # JSON: what the buyer said
+    next_try_s: float | None = None  # unconfirmed: ask again then; None: it waits for a person
+
+
+class Settled(StrEnum):
+    OK = "ok"
+    UNKNOWN = "unknown"  # no such attempt
+    FENCED = "fenced"  # another worker has it
+    ACCEPTED = "accepted"  # it had ended so before
+    REJECTED = "rejected"
+    NOT_SENT = "not_sent"
+    INTENT = "intent"
+    UNCONFIRMED = "unconfirmed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    id: UUID
+    lead_id: UUID
+    contract_id: int
+    buyer_id: int
+    contract: str
+    tier: str
+    state: AttemptState
+    price_micros: int
+    payout_micros: int
+    bid_id: str | None
+    fence: int
+    tries: int
+    detail: bytes | None
+    created_at: datetime
+    settled_at: datetime | None
+    age_s: float  # since the intent
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimKey:
+    """Who uses which Idempotency-Key where."""
+
+    seller: int
+    path: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What stands behind a key. `won`: it is ours now, go on."""
+
+    won: bool
+    same_body: bool = True
+    status: int | None = None  # the final answer, if it is one of a ping or a refusal
+    answer: bytes | None = None
+    lead_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What a dead worker left behind, now ours: open leads with at least one attempt."""
+
+    leads: tuple[UUID, ...] = ()
+    interrupted: int = 0  # intents that became unconfirmed
+    freed: int = 0  # leads and keys that had not started
