@@ -1,11 +1,14 @@
 """Money as integer micros of a currency, and the few roundings the exchange makes."""
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from typing import Final
 
 MICROS: Final = 1_000_000
 MICROS_MAX: Final = 1_000_000 * MICROS  # 0 to 1,000,000 units may be written (contract §2)
 _DIGITS_MAX: Final = 40  # a price is never longer; Decimal would happily parse a megabyte
+# Decimal also reads "１２", "1_000", " 5 " and "nan"; a price is plain ASCII or it is garbage.
+_PLAIN: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 # ISO 4217 minor units; every currency not named has two decimals.
 _DECIMALS: Final = {"JPY": 0, "KRW": 0, "CLP": 0, "BHD": 3, "KWD": 3, "JOD": 3, "OMR": 3, "TND": 3}
@@ -26,31 +29,26 @@ def parse_micros(value: object) -> int:
     `too_precise` (over 6 decimals), `too_large` (above 1,000,000).
     """
     amount = _decimal(value)
-    if not amount.is_finite():
-        raise MoneyInvalid("not_a_number", "must be a finite decimal amount")
     if amount < 0:
         raise MoneyInvalid("negative", "must not be negative")
     if amount > MICROS_MAX // MICROS:
         raise MoneyInvalid("too_large", "must be at most 1000000")
-    micros = amount * MICROS
-    if micros != int(micros):
+    units, parts = amount.as_integer_ratio()  # exact: Decimal's own product would round
+    micros, rest = divmod(units * MICROS, parts)
+    if rest:
         raise MoneyInvalid("too_precise", "must have at most 6 decimals")
-    return int(micros)
+    return micros
 
 
 def _decimal(value: object) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
         raise MoneyInvalid("not_a_number", "must be a decimal string or a number")
-    text = (
-        value if isinstance(value, str) else repr(value) if isinstance(value, float) else str(value)
-    )
-    # Decimal also reads "１２", "1_000" and " 5 "; a price is plain ASCII or it is garbage.
-    if len(text) > _DIGITS_MAX or not text.isascii() or "_" in text or text != text.strip():
+    if isinstance(value, int) and abs(value) > MICROS_MAX:  # str() of a huge int raises
+        return Decimal(MICROS_MAX if value > 0 else -1)
+    text = str(value)
+    if len(text) > _DIGITS_MAX or not _PLAIN.fullmatch(text):
         raise MoneyInvalid("not_a_number", "must be a decimal amount such as 12.50")
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise MoneyInvalid("not_a_number", "must be a decimal amount such as 12.50") from None
+    return Decimal(text)
 
 
 def format_micros(micros: int, currency: str = "USD") -> str:

@@ -46,10 +46,12 @@ def verify(key: bytes, headers: Mapping[str, str], body: bytes, now_s: float) ->
     stamp = headers.get("webhook-timestamp", "")
     if not webhook_id or not stamp.isdecimal() or len(stamp) > 12:
         raise SignatureInvalid("webhook-id or webhook-timestamp is missing")
+    if not (webhook_id + stamp).isascii():  # a server may hand us bytes as lone surrogates
+        raise SignatureInvalid("webhook-id or webhook-timestamp is not ASCII")
     if abs(now_s - int(stamp)) > TOLERANCE_S:
         raise SignatureInvalid("webhook-timestamp is too far from this clock")
     right = sign(key, webhook_id, int(stamp), body).encode()
-    given = headers.get("webhook-signature", "").encode().split(b" ")
+    given = headers.get("webhook-signature", "").encode("utf-8", "replace").split(b" ")
     if not any(hmac.compare_digest(right, one) for one in given):
         raise SignatureInvalid("webhook-signature does not match")
     return webhook_id

@@ -1,9 +1,11 @@
 """The one reader of JSON from partners: no duplicate keys, no NaN, no numbers without end."""
 
 import json
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import orjson
+
+DEPTH_MAX: Final = 64  # levels; nothing of ours needs a dozen, and code that recurses stays safe
 
 
 class JsonInvalid(ValueError):
@@ -21,7 +23,7 @@ def loads(raw: bytes) -> Any:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
         raise JsonInvalid("is not valid JSON") from None
-    if raw.count(b":") != _count_keys(value):
+    if raw.count(b":") != _count_keys(value, DEPTH_MAX):
         _refuse_duplicates(raw)
     return value
 
@@ -34,20 +36,22 @@ def loads_object(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def _count_keys(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum(
-            _count_keys(inner) for inner in value.values() if isinstance(inner, (dict, list))
-        )
-    if isinstance(value, list):
-        return sum(_count_keys(inner) for inner in value if isinstance(inner, (dict, list)))
-    return 0
+def _count_keys(value: Any, levels: int) -> int:
+    """The keys of all objects. Raises JsonInvalid below `levels` levels."""
+    if not isinstance(value, (dict, list)):
+        return 0
+    if levels == 0:
+        raise JsonInvalid("is nested too deeply")
+    keys, inners = (len(value), value.values()) if isinstance(value, dict) else (0, value)
+    return keys + sum(
+        _count_keys(inner, levels - 1) for inner in inners if isinstance(inner, (dict, list))
+    )
 
 
 def _refuse_duplicates(raw: bytes) -> None:
     try:
         json.loads(raw, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=str)
-    except RecursionError:
+    except RecursionError:  # deep inside the value of a key that comes again
         raise JsonInvalid("is nested too deeply") from None
     except JsonInvalid:
         raise

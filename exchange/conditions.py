@@ -7,18 +7,26 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from pydantic_core import SchemaValidator, ValidationError
+
 from buyers.contract import AnyOf, Condition, Filter, Not, Op
 from exchange.errors import Problem
-from exchange.fields import Field
+from exchange.fields import Field, FieldType, schema_of
 from exchange.verticals import Vertical
 
 DEPTH_MAX: Final = 4
 CONDITIONS_MAX: Final = 200
 VALUES_MAX: Final = 50_000
+_PLACES: Final = frozenset(map(str, range(100)))  # in an array
 _OPS: Final = frozenset(op.value for op in Op)
 _ORDERED: Final = frozenset({Op.LT, Op.LTE, Op.GT, Op.GTE, Op.BETWEEN})
 _ORDERED_TYPES: Final = frozenset({"integer", "decimal", "date", "datetime"})
 _TEXT_TYPES: Final = frozenset({"string", "enum", "zip", "state", "email", "phone", "url", "ip"})
+_NORMALISED: Final[tuple[FieldType, ...]] = (
+    "string", "zip", "state", "email", "phone", "url", "ip", "date", "datetime",
+)  # fmt: skip
+# A lead's values are compared as they were normalised, so a condition's are normalised alike.
+_NORMAL: Final = {kind: SchemaValidator(schema_of(Field(type=kind))) for kind in _NORMALISED}
 
 
 def filter_problems(documents: list[Any], vertical: Vertical, path: str) -> tuple[Problem, ...]:
@@ -52,17 +60,19 @@ def find_field(vertical: Vertical, dotted: str) -> Field | None:
         if field is None:
             return None
         if field.type == "array":
-            field = field.items if part.isdecimal() else None
+            field = field.items if part in _PLACES else None
         else:
             field = next((one for one in field.fields if one.name == part), None)
     return field
 
 
-def _count(documents: object) -> int:
+def _count(documents: object, depth: int = 0) -> int:
+    if depth > 2 * DEPTH_MAX:  # lists and objects take turns; it is too deep, and told so
+        return 0
     if isinstance(documents, list):
-        return sum(_count(one) for one in documents)
+        return sum(_count(one, depth + 1) for one in documents)
     if isinstance(documents, dict):
-        return 1 + _count(documents.get("any")) + _count(documents.get("not"))
+        return 1 + sum(_count(documents.get(name), depth + 1) for name in ("any", "not"))
     return 0
 
 
@@ -142,7 +152,7 @@ def _value(op: Op, value: Any, field: Field) -> Any:
     if op is Op.PREFIX:
         if not isinstance(value, str) or not value:
             raise ValueError("must be text")
-        return value
+        return value.upper() if field.type == "state" else value
     return _single(value, field)
 
 
@@ -162,16 +172,15 @@ def _single(value: Any, field: Field) -> Any:
             if isinstance(value, bool) or value not in field.values:
                 raise ValueError("must be one of the field's values")
             return value
-        case "state":
-            return _text(value).upper()
         case _:
-            return _text(value)
+            return _normal(value, field.type)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be text")
-    return value
+def _normal(value: Any, kind: FieldType) -> Any:
+    try:
+        return _NORMAL[kind].validate_python(value)
+    except ValidationError as error:  # its own text repeats the value
+        raise ValueError(error.errors(include_input=False)[0]["msg"]) from None
 
 
 def _decimal(value: Any) -> Decimal:

@@ -5,24 +5,33 @@ the frozen value of it. What this version does not enforce is refused as `not_su
 stored and ignored.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, LiteralString
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from buyers.contract import Buyer, Cap, CapKind, Contract, Endpoint, Pricing, PricingMode
 from buyers.money import MICROS, MoneyInvalid, format_micros, parse_micros
 from buyers.signing import read_secret
 from exchange.conditions import filter_value
-from exchange.errors import DocumentsInvalid, problems_of
+from exchange.errors import DocumentsInvalid, Problem, problems_of
 from exchange.plan import Plan, Tier, TierMode
 from exchange.sellers import PPM, Seller
 from exchange.verticals import Vertical, read_margin
 
 SLUG: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 _TIMEZONES: Final = available_timezones()
+_DEPTH_MAX: Final = 64  # levels; pydantic gives up writing what is 255 deep
 MASK: Final = "whsec_********"  # what a stored secret reads as; written back it changes nothing
 
 
@@ -77,7 +86,22 @@ Period = Literal["hour", "day", "week", "month", "total"]
 
 
 class _Document(BaseModel):
+    """`faults` are those between properties: dotted path, code, message."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    def faults(self) -> Iterable[tuple[str, LiteralString, LiteralString]]:
+        return ()
+
+    def model_post_init(self, _context: object, /) -> None:
+        found = [
+            InitErrorDetails(
+                type=PydanticCustomError(code, message), loc=tuple(path.split(".")), input=None
+            )
+            for path, code, message in self.faults()
+        ]
+        if found:
+            raise ValidationError.from_exception_data(type(self).__name__, found)
 
 
 def _no_pings(kind: str) -> str:
@@ -88,22 +112,27 @@ def _no_pings(kind: str) -> str:
     return kind
 
 
+def _limit(value: object, info: ValidationInfo) -> object:
+    """Of a cap whose kind, read before it, says what it counts: money or leads."""
+    if info.data.get("kind") == "spend":
+        return _money(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise PydanticCustomError("invalid_type", "must be a whole number")
+    if not 0 <= value <= 10**12:
+        raise PydanticCustomError("out_of_range", "must be 0 to 1000000000000")
+    return value
+
+
 class CapDocument(_Document):
     kind: Annotated[Literal["sales", "spend", "concurrent", "pings"], AfterValidator(_no_pings)]
     period: Period | None = None
-    limit: Any
+    limit: Annotated[Any, AfterValidator(_limit)]
 
-    def model_post_init(self, _context: object, /) -> None:
-        if (self.period is None) != (self.kind == "concurrent"):
-            raise PydanticCustomError("period", "every cap but `concurrent` has a period")
-        if self.kind == "spend":
-            self.limit = _money(self.limit)
-        elif (
-            not isinstance(self.limit, int)
-            or isinstance(self.limit, bool)
-            or not 0 <= self.limit <= 10**12
-        ):
-            raise PydanticCustomError("out_of_range", "limit must be a whole number from 0")
+    def faults(self) -> Iterable[tuple[str, LiteralString, LiteralString]]:
+        if self.kind == "concurrent" and self.period is not None:
+            yield "period", "unknown_field", "a cap on open posts has no period"
+        if self.kind != "concurrent" and self.period is None:
+            yield "period", "required", "every cap but `concurrent` has a period"
 
 
 def _distinct_caps(caps: list[CapDocument]) -> list[CapDocument]:
@@ -135,17 +164,21 @@ class PricingDocument(_Document):
     max: Money | None = None
     price: Money | None = None
 
-    def model_post_init(self, _context: object, /) -> None:
-        if self.mode == "fixed" and (self.price is None or parse_micros(self.price) == 0):
-            raise PydanticCustomError("required", "a fixed contract needs a price above 0")
-        if self.mode == "fixed" and (self.min or self.max):
-            raise PydanticCustomError(
-                "unknown_field", "a fixed contract has a price, no min or max"
-            )
-        if self.mode == "bid" and self.price is not None:
-            raise PydanticCustomError(
-                "unknown_field", "a bidding contract has min and max, no price"
-            )
+    def faults(self) -> Iterable[tuple[str, LiteralString, LiteralString]]:
+        if self.mode == "bid":
+            if self.price is not None:
+                yield "price", "unknown_field", "a bidding contract has min and max, no price"
+            if self.max is not None and parse_micros(self.max) < parse_micros(self.min or 0):
+                yield "max", "out_of_range", "must not be below min"
+            return
+        if self.price is None:
+            yield "price", "required", "a fixed contract needs a price"
+        elif parse_micros(self.price) == 0:
+            yield "price", "out_of_range", "must be above 0"
+        if self.min is not None:
+            yield "min", "unknown_field", "a fixed contract has a price, no min"
+        if self.max is not None:
+            yield "max", "unknown_field", "a fixed contract has a price, no max"
 
 
 class SellersDocument(_Document):
@@ -175,11 +208,13 @@ class ContractDocument(_Document):
     dedupe_days: Annotated[int, _unless(0, "dedupe_days")] = 0
     sellers: SellersDocument = SellersDocument()
 
-    def model_post_init(self, _context: object, /) -> None:
+    def faults(self) -> Iterable[tuple[str, LiteralString, LiteralString]]:
         if self.pricing.mode == "bid" and self.endpoint.ping_url is None:
-            raise PydanticCustomError("required", "a bidding contract needs endpoint.ping_url")
+            yield "endpoint.ping_url", "required", "a bidding contract is pinged"
         if parse_micros(self.adjustment) == 0:
-            raise PydanticCustomError("out_of_range", "adjustment must be above 0")
+            yield "adjustment", "out_of_range", "must be above 0"
+        if self.percent is not None and parse_micros(self.percent) > 100 * MICROS:
+            yield "percent", "out_of_range", "must be 0 to 100"
 
 
 class BuyerDocument(_Document):
@@ -208,31 +243,34 @@ class TierDocument(_Document):
     window_ms: Annotated[int, Field(ge=10, le=5000)] | None = None
     period: Period | None = None
 
-    def model_post_init(self, _context: object, /) -> None:
+    def faults(self) -> Iterable[tuple[str, LiteralString, LiteralString]]:
         if self.window_ms is not None and self.mode != "auction":
-            raise PydanticCustomError("unknown_field", "only an auction tier has window_ms")
-        if (self.period is None) == (self.mode == "percentage"):
-            raise PydanticCustomError(
-                "period", "a percentage tier needs a period, no other has one"
-            )
+            yield "window_ms", "unknown_field", "only an auction tier has it"
+        if self.period is not None and self.mode != "percentage":
+            yield "period", "unknown_field", "only a percentage tier has it"
+        if self.period is None and self.mode == "percentage":
+            yield "period", "required", "a percentage tier needs one"
 
 
 class PlanDocument(_Document):
     vertical: Slug
     tiers: Annotated[list[TierDocument], Field(min_length=1, max_length=50)]
 
-    def model_post_init(self, _context: object, /) -> None:
+    def faults(self) -> Iterable[tuple[str, LiteralString, LiteralString]]:
         names = [tier.name for tier in self.tiers]
-        if len(set(names)) != len(names):
-            raise PydanticCustomError("duplicate", "tiers must have different names")
-        if any(tier.mode == "auction" for tier in self.tiers[1:]):
-            raise PydanticCustomError("order", "at most one auction tier, and it comes first")
+        for place, tier in enumerate(self.tiers):
+            if tier.name in names[:place]:
+                yield f"tiers.{place}.name", "duplicate", "is the name of an earlier tier"
+            if place and tier.mode == "auction":
+                yield f"tiers.{place}.mode", "not_allowed", "one auction at most, and it is first"
 
 
 def canonical(
     model: type[BaseModel], document: Mapping[str, Any], path: str = ""
 ) -> dict[str, Any]:
     """The document with every default written out. Raises DocumentsInvalid with all problems."""
+    if _is_deeper(document, _DEPTH_MAX):
+        raise DocumentsInvalid((Problem(path, "too_deep", f"at most {_DEPTH_MAX} levels"),))
     try:
         return model.model_validate(dict(document)).model_dump(mode="json")
     except ValidationError as error:
@@ -241,10 +279,27 @@ def canonical(
 
 def check_seller(document: Mapping[str, Any], path: str = "") -> dict[str, Any]:
     """As `canonical`; the margin, if any, is read with it."""
-    found = canonical(SellerDocument, document, path)
-    if found["margin"] is not None:
-        read_margin(found["margin"], f"{path}.margin" if path else "margin")
+    problems: tuple[Problem, ...] = ()
+    margin = document.get("margin")
+    if isinstance(margin, Mapping):
+        try:
+            read_margin(margin, f"{path}.margin" if path else "margin")
+        except DocumentsInvalid as error:
+            problems = error.problems
+    try:
+        found = canonical(SellerDocument, document, path)
+    except DocumentsInvalid as error:
+        raise DocumentsInvalid((*error.problems, *problems)) from None
+    if problems:
+        raise DocumentsInvalid(problems)
     return found
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, (Mapping, list)):
+        return False
+    inners = value.values() if isinstance(value, Mapping) else value
+    return levels == 0 or any(_is_deeper(inner, levels - 1) for inner in inners)
 
 
 def plan_value(document: Mapping[str, Any]) -> Plan:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from buyers.contract import AnyOf, Condition, Contract, Filter, Not, Op
@@ -166,7 +166,10 @@ def _look_up(condition: Condition) -> Callable[[Fields], Any]:
 
     def look_up_decimal(fields: Fields) -> Decimal | None:
         found = look_up(fields)
-        return None if found is None else Decimal(str(found))
+        try:
+            return None if found is None else Decimal(str(found))
+        except InvalidOperation:  # kept from before the field became a decimal
+            return None
 
     return look_up_decimal
 

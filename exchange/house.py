@@ -63,6 +63,8 @@ class House:
     catalogue: Catalogue = EMPTY
     usage: Usage = field(default_factory=Usage)
     stopping: bool = False
+    database_away: bool = False
+    loaded: bool = False  # whether the catalogue has been read at all
     selling: set[UUID] = field(default_factory=set)  # leads with a task of ours
     under_way: set[UUID] = field(default_factory=set)  # attempts with a task of ours
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from buyers.contract import Contract
 from exchange.auction import tie_hash
+from exchange.sellers import PPM
 
 
 class TierMode(StrEnum):
@@ -87,8 +88,8 @@ def order_tier(
                 return _draw(contract, lead_id)
             case TierMode.PERCENTAGE:
                 # Compared after this sale, so that an empty period starts with the largest share.
-                due = (contract.percent_ppm or 0) * (total + 1) / 1_000_000
-                return turns.sold.get(contract.id, 0) - due
+                due_ppm = (contract.percent_ppm or 0) * (total + 1)
+                return turns.sold.get(contract.id, 0) * PPM - due_ppm
             case _:
                 return 0.0
 

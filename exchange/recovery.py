@@ -27,8 +27,9 @@ async def keep_watch(house: House) -> None:
     while True:
         try:
             await one_round(house, sweep=rounds % _STRAY_EVERY == 0)
+            house.database_away = False
         except StoreUnavailable:
-            pass
+            house.database_away = True
         except Exception as error:  # noqa: BLE001 - the watch must go on whatever one round met
             house.observer.broke("recovery", error)
         rounds += 1

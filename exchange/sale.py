@@ -27,7 +27,7 @@ from exchange.fanout import Question, ask_all, missed_reason
 from exchange.house import House
 from exchange.ids import write_id
 from exchange.lead import Asking, Attempt, Auction, Candidate, Ending, Lead, Progress
-from exchange.plan import TierMode, Turns, order_tier
+from exchange.plan import Tier, TierMode, Turns, order_tier
 from exchange.posting import (
     Delivery,
     can_be_asked,
@@ -304,7 +304,7 @@ async def _waterfall(
         stands = [contract for contract in screening.eligible if plan.tier_of(contract) is tier]
         turns = Turns()
         if stands and tier.mode in {TierMode.ROUND_ROBIN, TierMode.PERCENTAGE}:
-            turns = await house.store.turns([contract.id for contract in stands], tier.period)
+            turns = await _turns(house, stands, tier)
         for contract in order_tier(tier, stands, write_id("lead", lead.id, test=lead.test), turns):
             net = net_micros(lead.rules.margin, contract.pricing.price_micros)
             if contract.buyer.id in tried:
@@ -319,6 +319,14 @@ async def _waterfall(
                     net_micros=net,
                     bid_id=None,
                 )
+
+
+async def _turns(house: House, stands: list[Contract], tier: Tier) -> Turns:
+    """Whose turn it is; while the database is away nobody's, and the award will wait for it."""
+    try:
+        return await house.store.turns([contract.id for contract in stands], tier.period)
+    except StoreUnavailable:
+        return Turns()
 
 
 async def _attempt(

@@ -64,6 +64,9 @@ class Vault:
         return _VERSION + self._encrypt(self._wrap, text.encode(), purpose)
 
     def open_text(self, purpose: str, sealed: bytes) -> str:
+        """The secret again. Raises SealBroken when changed or sealed under another key."""
+        if sealed[:1] != _VERSION:
+            raise SealBroken("sealed under another master key")
         return self._decrypt(self._wrap, sealed[1:], purpose).decode()
 
     def blind(self, purpose: str, value: str) -> bytes:
@@ -93,5 +96,5 @@ class Vault:
     def _decrypt(self, cipher: AESGCM, sealed: bytes, bound_to: str) -> bytes:
         try:
             return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: too short to hold a nonce
             raise SealBroken("sealed under another master key, or changed") from None

@@ -30,14 +30,9 @@ def net_micros(margin: Margin, pay_micros: int) -> int:
 
 
 def gross_up(margin: Margin, net: int) -> int | None:
-    """The least pay price whose net is at least `net` micros; None when no price is."""
+    """(net + fixed) / (1 - percent), rounded up to a micro: a pay price whose net is at least
+    `net` micros; None when no price is."""
     keeps_ppm = PPM - margin.percent_ppm
     if keeps_ppm <= 0:
         return None
-    pay = max(0, -(-(net + margin.fixed_micros) * PPM // keeps_ppm))
-    # The floor in the margin can make the estimate one micro off in either direction.
-    while net_micros(margin, pay) < net:
-        pay += 1
-    while pay > 0 and net_micros(margin, pay - 1) >= net:
-        pay -= 1
-    return pay
+    return -(-(net + margin.fixed_micros) * PPM // keeps_ppm)

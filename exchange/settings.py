@@ -103,8 +103,8 @@ def load_settings(
     try:
         found = Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsInvalid((*problems, *problems_of(error))) from None
-    problems += _relations(found)
+        raise SettingsInvalid((*problems, *problems_of(error), *_relations(values))) from None
+    problems += _relations(values)
     if problems:
         raise SettingsInvalid(tuple(problems))
     return found
@@ -144,7 +144,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 def _read(path: Path, problems: list[Problem]) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except OSError:
         problems.append(Problem(path.name, "not_found", "the file does not exist"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         problems.append(Problem(path.name, "bad_format", "is not TOML"))
@@ -166,9 +166,11 @@ def _overlay(
             problems.append(Problem(section, "invalid_type", "must be a table"))
 
 
-def _relations(settings: Settings) -> list[Problem]:
+def _relations(values: Mapping[str, Any]) -> list[Problem]:
+    """Faults between settings, judged on what was written: they are told with all the others."""
     problems = []
-    if settings.database_url and not settings.master_key:
+    master_key = values.get("master_key")
+    if values.get("database_url") and not master_key:
         problems.append(
             Problem(
                 "master_key",
@@ -176,9 +178,12 @@ def _relations(settings: Settings) -> list[Problem]:
                 "must be set with a database URL: every machine needs the same",
             )
         )
-    if settings.master_key is not None and read_master_key(settings.master_key) is None:
+    if isinstance(master_key, str) and read_master_key(master_key) is None:
         problems.append(Problem("master_key", "bad_format", "must be 64 hexadecimal digits"))
-    if settings.listen == settings.office_listen and not settings.listen.endswith(":0"):
+    fields = Settings.model_fields
+    listen = values.get("listen", fields["listen"].default)
+    office_listen = values.get("office_listen", fields["office_listen"].default)
+    if listen == office_listen and not str(listen).endswith(":0"):
         problems.append(Problem("office_listen", "duplicate", "must differ from listen"))
     return problems
 

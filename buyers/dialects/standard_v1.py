@@ -77,9 +77,9 @@ def read_bid(
 def _read_price(
     answer: dict[str, Any], elapsed_ms: float, *, ping_id: str, contract: Contract
 ) -> PingResult:
-    if answer.get("ping_id") not in {None, ping_id}:
+    if answer.get("ping_id") not in (None, ping_id):  # tuples: what they sent may not be hashable
         return Invalid(reason=BuyerReason.BID_WRONG_PING, elapsed_ms=elapsed_ms)
-    if answer.get("currency") not in {None, contract.buyer.currency}:
+    if answer.get("currency") not in (None, contract.buyer.currency):
         return Invalid(reason=BuyerReason.BID_WRONG_CURRENCY, elapsed_ms=elapsed_ms)
     try:
         price = parse_micros(answer["bid"])
@@ -169,7 +169,7 @@ def read_status(status: int, body: bytes) -> str:
         said = strict_json.loads_object(body).get("status")
     except strict_json.JsonInvalid:
         return "unreadable"
-    return said if said in {"accepted", "rejected", "unknown"} else "unreadable"
+    return str(said) if said in ("accepted", "rejected", "unknown") else "unreadable"
 
 
 def _note(value: object) -> str | None:

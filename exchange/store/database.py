@@ -34,6 +34,8 @@ AWAY: Final = (
     asyncpg.QueryCanceledError,
     asyncpg.DiskFullError,
 )
+# Somebody else holds the rows for too long, or the other way round: asking again is right.
+CONTENDED: Final = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 
 
 async def connect(dsn: str, *, durable: bool = True) -> "asyncpg.Connection[asyncpg.Record]":
@@ -104,6 +106,8 @@ class Database:
                 yield connection
         except AWAY as error:
             raise StoreUnavailable("the database is away") from error
+        except CONTENDED as error:
+            raise StoreUnavailable("the rows were locked for too long") from error
 
     async def fetch(self, sql: str, *args: Any) -> list[asyncpg.Record]:
         async with self.connection() as connection:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
+from exchange.errors import StoreUnavailable
 from exchange.sealing import Sealed
 from exchange.store.database import Database
 from exchange.store.rows import ClaimKey, Closing, LeadRow, LeadState, NewLead
@@ -30,21 +31,9 @@ _GET = f"SELECT {LEAD_COLUMNS} FROM lead WHERE id = $1"  # noqa: S608 - columns 
 _BY_EXTERNAL = f"""SELECT {LEAD_COLUMNS} FROM lead WHERE seller = $1 AND external_id = $2 AND state <> 'gone'
 ORDER BY created_at DESC, id DESC LIMIT 50"""  # noqa: S608 - columns are a constant
 
-# An open or accepted attempt contradicts "unsold": then nothing is closed and the caller looks again.
-_CLOSE = """
-UPDATE lead SET state = $2, reason = $3, receipt = $4, answer = $5, closed_at = clock_timestamp()
-WHERE id = $1 AND state = 'open' AND ($2 = 'sold' OR NOT EXISTS (
-  SELECT 1 FROM attempt WHERE lead_id = $1 AND state IN ('intent', 'unconfirmed', 'accepted')))
-RETURNING answer"""
-_ANSWER = "SELECT answer FROM lead WHERE id = $1"
-
-_ABANDON = """
-WITH gone AS (
-  UPDATE lead SET state = 'gone', reason = 'seller_gone', person_key = NULL, closed_at = clock_timestamp()
-  WHERE id = $1 AND owner = $2 AND state = 'open' AND NOT EXISTS (SELECT 1 FROM attempt WHERE lead_id = $1)
-  RETURNING id),
-freed AS (DELETE FROM claim WHERE lead_id IN (SELECT id FROM gone))
-SELECT id FROM gone"""
+_CLOSE = "SELECT close_lead($1, $2, $3, $4, $5)"
+_ABANDON = "SELECT abandon_lead($1, $2)"
+_OPEN_TRIES = 5
 
 
 def lead_row(row: Iterable[Any]) -> LeadRow:
@@ -65,18 +54,25 @@ class Leads:
         self._lead_db = db
 
     async def open_lead(self, lead: NewLead, key: ClaimKey | None) -> UUID | None:
+        # The holder of the ping may let it go between the two statements: then it is tried again.
+        for _ in range(_OPEN_TRIES):
+            if await self._insert(lead, key):
+                return None
+            holder: UUID | None = await self._lead_db.fetchval(_HOLDER, lead.ping_id)
+            if holder is not None:
+                if key is not None:
+                    await self.tie_claim(key, holder)
+                return holder
+        raise StoreUnavailable("the ping is taken and let go again and again")
+
+    async def _insert(self, lead: NewLead, key: ClaimKey | None) -> bool:
         async with self._lead_db.connection() as connection:
             opened = await connection.fetchval(
                 _OPEN, lead.id, lead.ping_id, lead.seller, lead.vertical, lead.test, lead.min_price_micros,
                 lead.external_id, lead.owner, lead.answer_in_ms, lead.request, lead.person.key,
                 lead.person.body, lead.phone_index, lead.email_index, key and key.path, key and key.key,
             )  # fmt: skip
-            if opened is not None:
-                return None
-            holder: UUID = await connection.fetchval(_HOLDER, lead.ping_id)
-            if key is not None:
-                await connection.execute(_TIE, key.seller, key.path, key.key, holder)
-            return holder
+        return opened is not None
 
     async def tie_claim(self, key: ClaimKey, lead_id: UUID) -> None:
         """A key used for a ping that was posted before: its answer is that lead's."""
@@ -92,18 +88,16 @@ class Leads:
         return [lead_row(tuple(row)) for row in rows]
 
     async def close_lead(self, closing: Closing) -> bytes | None:
-        async with self._lead_db.connection() as connection:
-            answer: bytes | None = await connection.fetchval(
-                _CLOSE,
-                closing.lead_id,
-                closing.state.value,
-                closing.reason,
-                closing.receipt,
-                closing.answer,
-            )
-            if answer is None:
-                answer = await connection.fetchval(_ANSWER, closing.lead_id)
-            return answer
+        answer: bytes | None = await self._lead_db.fetchval(
+            _CLOSE,
+            closing.lead_id,
+            closing.state.value,
+            closing.reason,
+            closing.receipt,
+            closing.answer,
+        )
+        return answer
 
     async def abandon_lead(self, lead_id: UUID, owner: int) -> bool:
-        return await self._lead_db.fetchval(_ABANDON, lead_id, owner) is not None
+        gone: bool = await self._lead_db.fetchval(_ABANDON, lead_id, owner)
+        return gone

@@ -7,9 +7,10 @@ from uuid import UUID
 import asyncpg
 
 from exchange.eligibility import Usage
+from exchange.errors import StoreUnavailable
 from exchange.plan import Turns
 from exchange.reasons import SkipReason
-from exchange.store.database import Database, Link
+from exchange.store.database import CONTENDED, Database, Link
 from exchange.store.lane import Lane
 from exchange.store.rows import (
     AttemptRow,
@@ -33,7 +34,8 @@ _FULL = """
 SELECT c.id, cap.kind FROM cap
 JOIN contract c ON cap.owner IN (c.id, c.buyer_id)
 LEFT JOIN bucket b ON b.cap_id = cap.id AND b.start = bucket_start(cap.period, cap.tz)
-WHERE cap.kind <> 'share' AND coalesce(b.lim - b.used, cap.lim) <= 0"""
+WHERE cap.kind <> 'share' AND coalesce(b.lim - b.used, cap.lim) <= 0
+ORDER BY cap.id DESC"""  # of several full limits the oldest cap is named: the last one read
 _TURNS = """
 SELECT c, extract(epoch FROM (SELECT max(created_at) FROM attempt
   WHERE contract_id = c AND state NOT IN ('rejected', 'not_sent')))::float8 FROM unnest($1::int[]) c"""
@@ -87,8 +89,9 @@ class Ledger:
     async def _award(self, batch: Sequence[AwardOrder]) -> Sequence[Verdict]:
         """One statement for all. What fails unexpectedly fails alone: the batch is tried one by one."""
         try:
-            return await self._award_once(batch)
-        except asyncpg.LockNotAvailableError:
+            if _distinct(batch):
+                return await self._award_once(batch)
+        except CONTENDED:
             if len(batch) == 1:
                 return [Verdict.BUSY]
         except asyncpg.PostgresError:
@@ -115,16 +118,28 @@ class Ledger:
 
     async def _settle(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
         try:
-            answers = await self._settle_link.fetchval(
-                _SETTLE,
-                [s.id for s in batch],
-                [s.fence for s in batch],
-                [s.outcome.value for s in batch],
-                [s.detail for s in batch],
-                [s.next_try_s for s in batch],
-            )
+            if _distinct(batch):
+                return await self._settle_once(batch)
+        except CONTENDED as error:
+            if len(batch) == 1:
+                raise StoreUnavailable("the rows were locked for too long") from error
         except asyncpg.PostgresError:
             if len(batch) == 1:
                 raise
-            return [(await self._settle([one]))[0] for one in batch]
+        return [(await self._settle([one]))[0] for one in batch]
+
+    async def _settle_once(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
+        answers = await self._settle_link.fetchval(
+            _SETTLE,
+            [s.id for s in batch],
+            [s.fence for s in batch],
+            [s.outcome.value for s in batch],
+            [s.detail for s in batch],
+            [s.next_try_s for s in batch],
+        )
         return [Settled(a) for a in answers]
+
+
+def _distinct(batch: Sequence[AwardOrder] | Sequence[Settlement]) -> bool:
+    """One statement sees an attempt once: what is said of it again must find what was said first."""
+    return len({one.id for one in batch}) == len(batch)

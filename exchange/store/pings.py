@@ -52,6 +52,8 @@ class Pings:
         )  # fmt: skip
 
     async def put_late_bids(self, bids: Sequence[LateBid]) -> None:
+        if not bids:
+            return
         columns = zip(*((b.ping, b.contract, b.price_micros, b.late_ms) for b in bids), strict=True)
         await self._ping_db.execute(_PUT_LATE, *map(list, columns))
 

@@ -5,10 +5,11 @@ from exchange.store.database import Database, Link
 from exchange.store.leads import Leads
 from exchange.store.ledger import Ledger
 from exchange.store.pings import Pings
+from exchange.store.rates import RateLeases
 from exchange.store.workers import Workers
 
 
-class PostgresStore(Pings, Leads, Claims, Ledger, Workers):
+class PostgresStore(Pings, Leads, Claims, Ledger, Workers, RateLeases):
     """One per process. `name` is what /healthz and the worker table call it."""
 
     def __init__(self, dsn: str, *, name: str, connections_max: int = 4) -> None:
@@ -23,6 +24,7 @@ class PostgresStore(Pings, Leads, Claims, Ledger, Workers):
         Claims.__init__(self, self.db)
         Ledger.__init__(self, self.db, awards, settlements)
         Workers.__init__(self, self.db, pulse, name)
+        RateLeases.__init__(self, self.db)
 
     async def close(self) -> None:
         for lane in (self._pings, self._awards, self._settlements):

@@ -65,6 +65,12 @@ class Store(Protocol):
 
     async def finish_claim(self, key: ClaimKey, status: int, answer: bytes) -> None: ...
 
+    async def tie_claim(self, key: ClaimKey, lead_id: UUID) -> None:
+        """A key used for a ping that was posted before: its answer is that lead's."""
+
+    async def leads_by_external_id(self, seller: int, external_id: str) -> list[LeadRow]:
+        """Newest first, at most 50."""
+
     async def free_claim(self, key: ClaimKey) -> None: ...
 
     async def beat(self, worker: int) -> None:

@@ -14,7 +14,8 @@ BEAT_S = 0.5
 _DEAD = """
 SELECT id FROM worker w
 WHERE id <> $1 AND (beat_at < now() - interval '10 s' OR (beat_at < now() - interval '1.2 s' AND NOT EXISTS (
-  SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = 7002 AND objid = w.id::oid AND granted)))"""
+  SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = 7002 AND objid = w.id::oid AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))))"""
 
 _BEAT = """INSERT INTO worker (id, name) VALUES ($1, $2)
 ON CONFLICT (id) DO UPDATE SET beat_at = now() RETURNING clock_timestamp()"""
@@ -25,16 +26,17 @@ UPDATE attempt SET fence = fence + 1, owner = $1, state = 'unconfirmed', next_tr
   detail = coalesce(detail, convert_to('{"reason":"interrupted"}', 'UTF8'))
 WHERE id IN (SELECT id FROM attempt WHERE owner = ANY ($2) AND state = 'intent' ORDER BY id FOR UPDATE SKIP LOCKED)
 RETURNING id"""
+# Locked before it is asked whether they have attempts: an award in flight holds its lead shared.
+_LOCK_LEADS = """
+SELECT id FROM lead WHERE owner = ANY ($1) AND state = 'open' ORDER BY id FOR UPDATE SKIP LOCKED"""
 _TAKE_LEADS = """
-UPDATE lead SET owner = $1 WHERE id IN (
-  SELECT id FROM lead WHERE owner = ANY ($2) AND state = 'open' AND NOT test
-    AND EXISTS (SELECT 1 FROM attempt WHERE lead_id = lead.id) ORDER BY id FOR UPDATE SKIP LOCKED)
+UPDATE lead SET owner = $1 WHERE id = ANY ($2) AND state = 'open' AND NOT test
+  AND EXISTS (SELECT 1 FROM attempt WHERE lead_id = lead.id)
 RETURNING id"""
 _FREE_LEADS = """
 WITH gone AS (
-  UPDATE lead SET state = 'gone', reason = 'seller_gone', person_key = NULL, closed_at = now() WHERE id IN (
-    SELECT id FROM lead WHERE owner = ANY ($1) AND state = 'open'
-      AND NOT EXISTS (SELECT 1 FROM attempt WHERE lead_id = lead.id) ORDER BY id FOR UPDATE SKIP LOCKED)
+  UPDATE lead SET state = 'gone', reason = 'seller_gone', person_key = NULL, closed_at = now()
+  WHERE id = ANY ($1) AND NOT EXISTS (SELECT 1 FROM attempt WHERE lead_id = lead.id)
   RETURNING id),
 freed AS (DELETE FROM claim WHERE lead_id IN (SELECT id FROM gone))
 SELECT count(*) FROM gone"""
@@ -91,10 +93,11 @@ class Workers:
             if not dead:
                 return Adopted()
             async with connection.transaction():
-                freed = await connection.fetchval(_FREE_LEADS, dead)
+                left = [row[0] for row in await connection.fetch(_LOCK_LEADS, dead)]
+                freed = await connection.fetchval(_FREE_LEADS, left)
                 freed += await connection.fetchval(_FREE_CLAIMS, dead)
                 interrupted = await connection.fetch(_TAKE_INTENTS, worker, dead)
-                leads = await connection.fetch(_TAKE_LEADS, worker, dead)
+                leads = await connection.fetch(_TAKE_LEADS, worker, left)
             await connection.execute(_FORGET, dead)
         return Adopted(tuple(row[0] for row in leads), len(interrupted), freed)
 

@@ -194,8 +194,8 @@ BEGIN
 END $$;
 
 -- Holds every limit and writes the intent, or says why not; one verdict for each award, in order:
--- granted | repeat (this attempt is already there) | already_sold | closed (the lead is not this
--- worker's any more) | paused | cap_sales | cap_spend | cap_concurrent | credit.
+-- granted | repeat (this attempt is already there) | closed (the lead is not this worker's any more)
+-- | paused | already_sold | cap_sales | cap_spend | cap_concurrent | credit.
 -- Lock order everywhere: buckets by id, then attempts by id, then inserts by lead.
 -- Every award holds advisory lock (7001, 0) shared; who changes caps takes it exclusively, so that
 -- no award can miss a cap that begins while it runs. READ COMMITTED only.
@@ -209,12 +209,13 @@ DECLARE
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(7001, 0);
   LOOP                                                   -- 1. which buckets, just now, for these contracts
-    SELECT array_agg(c.id), array_agg(b.id), array_agg(b.money), array_agg(cap.kind), coalesce(bool_or(b.id IS NULL), false)
+    SELECT array_agg(contract), array_agg(bucket), array_agg(money), array_agg(kind), coalesce(bool_or(bucket IS NULL), false)
       INTO lc, lb, lm, lkind, missing
-      FROM contract c JOIN cap ON cap.owner = ANY (ARRAY[c.id, c.buyer_id])
-      LEFT JOIN bucket b ON b.cap_id = cap.id AND b.start =
-        CASE period WHEN 'total' THEN timestamp '2000-01-01' ELSE date_trunc(period, now() AT TIME ZONE tz) END
-      WHERE c.id = ANY (p_contract);
+      FROM (SELECT c.id, b.id, b.money, cap.kind FROM contract c JOIN cap ON cap.owner = ANY (ARRAY[c.id, c.buyer_id])
+            LEFT JOIN bucket b ON b.cap_id = cap.id AND b.start =
+              CASE period WHEN 'total' THEN timestamp '2000-01-01' ELSE date_trunc(period, now() AT TIME ZONE tz) END
+            WHERE c.id = ANY (p_contract)
+            ORDER BY cap.id) x (contract, bucket, money, kind);  -- of several full limits the oldest cap is named
     EXIT WHEN NOT missing;
     turns := turns + 1;
     IF turns > 3 THEN RAISE EXCEPTION 'buckets stay invisible: award_many needs READ COMMITTED'; END IF;
@@ -280,11 +281,14 @@ BEGIN
 END $$;
 
 -- Moves attempts along: accepted | rejected | not_sent | unconfirmed. One answer for each, in order:
--- ok | unknown | fenced | the terminal state it already has. Buckets first, in the order of the award.
+-- ok | unknown | the terminal state it already has | fenced | the open state that this outcome cannot
+-- follow. Buckets first, in the order of the award.
 CREATE FUNCTION settle_many(p_id uuid[], p_fence int[], p_outcome text[], p_detail bytea[], p_next_s double precision[])
   RETURNS text[] LANGUAGE plpgsql AS $$
 DECLARE out text[];
 BEGIN
+  -- As an award does: who changes several caps locks their buckets in no order.
+  PERFORM pg_advisory_xact_lock_shared(7001, 0);
   PERFORM 1 FROM bucket WHERE id IN (
     SELECT b.id FROM unnest(p_id, p_outcome) w(id, outcome) JOIN attempt t USING (id)
     JOIN bucket b ON b.id = ANY (t.buckets)
@@ -358,6 +362,7 @@ END $$;
 CREATE FUNCTION deposit(p_ref uuid, p_buyer int, p_amount bigint, p_note text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE y buyer; outside int;
 BEGIN
+  IF p_amount < 0 THEN RAISE EXCEPTION 'a deposit is not negative'; END IF;
   PERFORM pg_advisory_xact_lock(7001, 0);
   SELECT * INTO STRICT y FROM buyer WHERE id = p_buyer;
   INSERT INTO account (kind, currency) VALUES ('external', y.currency) ON CONFLICT DO NOTHING;
@@ -371,6 +376,30 @@ BEGIN
   END IF;
 END $$;
 
+-- Ends an open lead and returns the final answer, which is another's if he was first; null while an
+-- open or accepted attempt contradicts "unsold". An award holds the lead's row shared until its
+-- attempt is visible: so the row is locked by one statement and looked at by the next.
+CREATE FUNCTION close_lead(p_id uuid, p_state text, p_reason text, p_receipt bytea, p_answer bytea)
+  RETURNS bytea LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM 1 FROM lead WHERE id = p_id FOR UPDATE;
+  UPDATE lead SET state = p_state, reason = p_reason, receipt = p_receipt, answer = p_answer, closed_at = clock_timestamp()
+  WHERE id = p_id AND state = 'open' AND (p_state = 'sold' OR NOT EXISTS (
+    SELECT 1 FROM attempt WHERE lead_id = p_id AND state IN ('intent', 'unconfirmed', 'accepted')));
+  RETURN (SELECT answer FROM lead WHERE id = p_id);
+END $$;
+
+-- Stops an open lead that never had an attempt: its key and its ping are free again. False: it has one.
+CREATE FUNCTION abandon_lead(p_id uuid, p_owner int) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM 1 FROM lead WHERE id = p_id FOR UPDATE;
+  UPDATE lead SET state = 'gone', reason = 'seller_gone', person_key = NULL, closed_at = clock_timestamp()
+  WHERE id = p_id AND owner = p_owner AND state = 'open' AND NOT EXISTS (SELECT 1 FROM attempt WHERE lead_id = p_id);
+  IF NOT FOUND THEN RETURN false; END IF;
+  DELETE FROM claim WHERE lead_id = p_id;
+  RETURN true;
+END $$;
+
 -- Every change of what workers hold in memory is told at once; a poll each second is the floor.
 CREATE FUNCTION tell_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -382,3 +411,17 @@ CREATE TRIGGER told AFTER INSERT OR UPDATE OR DELETE ON api_key FOR EACH STATEME
 CREATE TRIGGER told AFTER UPDATE OF paused ON buyer FOR EACH STATEMENT EXECUTE FUNCTION tell_change();
 CREATE TRIGGER told AFTER UPDATE OF paused ON contract FOR EACH STATEMENT EXECUTE FUNCTION tell_change();
 CREATE TRIGGER told AFTER UPDATE OF paused ON house FOR EACH STATEMENT EXECUTE FUNCTION tell_change();
+
+-- Rates hold for all workers together: each leases a few units of the current second.
+CREATE UNLOGGED TABLE rate_window (owner int PRIMARY KEY, second bigint NOT NULL, used int NOT NULL);
+CREATE FUNCTION lease_rate(p_owner int, p_rate int, p_want int) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE r rate_window; s bigint; n int;
+BEGIN
+  INSERT INTO rate_window (owner, second, used) VALUES (p_owner, 0, 0) ON CONFLICT DO NOTHING;
+  SELECT * INTO r FROM rate_window WHERE owner = p_owner FOR UPDATE;
+  s := greatest(r.second, floor(extract(epoch FROM clock_timestamp())));
+  IF r.second < s THEN r.used := 0; END IF;
+  n := greatest(0, least(p_want, p_rate - r.used));
+  UPDATE rate_window SET second = s, used = r.used + n WHERE owner = p_owner;
+  RETURN n;
+END $$;

@@ -1,0 +1,203 @@
+"""The composition root of a worker: the one place that knows every concrete class."""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import cast
+
+from aiohttp import web
+
+from buyers.guard import Guard
+from buyers.wire import Wire, WireLimits
+from exchange import failpoints, log
+from exchange.errors import StoreUnavailable
+from exchange.house import House
+from exchange.http.access import KeyRing, Rates
+from exchange.http.problems import json_response, net_under
+from exchange.http.sellers import SellerDesk
+from exchange.metrics import Metrics, count_as
+from exchange.observe import Observer
+from exchange.process import Orders, run_child, say_ready
+from exchange.recovery import keep_watch
+from exchange.sealing import Vault
+from exchange.settings import Settings, split_address
+from exchange.store import keys as key_store
+from exchange.store.catalogue import load_catalogue
+from exchange.store.postgres import PostgresStore
+from exchange.watch import Watch, refresh_usage
+
+BUILD = version("ping-post-exchange")
+
+
+class StoredKeys:
+    """Keys as the ring wants them, out of the database."""
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._db = store.db
+
+    async def live(self) -> dict[bytes, key_store.Key]:
+        return await key_store.live_keys(self._db)
+
+    async def find(self, digest: bytes) -> key_store.Key | None:
+        return await key_store.find_key(self._db, digest)
+
+
+class Worker:
+    """One process that trades."""
+
+    def __init__(self, settings: Settings, orders: Orders, environment: dict[str, str]) -> None:
+        self.orders = orders
+        self.settings = settings
+        self.metrics = Metrics()
+        observer = cast("Observer", log.Observers(self.metrics, log.LogObserver()))
+        self.store = PostgresStore(orders.dsn, name=f"{orders.name}@{socket.gethostname()}")
+        listeners = frozenset(map(split_address, (orders.listen, orders.office_listen)))
+        guard = Guard(allowed_networks=tuple(settings.allowed_networks), own_listeners=listeners)
+        self.wire = Wire(guard=guard, limits=WireLimits())
+        self.house = House(
+            settings=settings,
+            store=self.store,
+            transport=self.wire,
+            vault=Vault(bytes.fromhex(orders.master_key), secrets.token_bytes),
+            guard=guard,
+            observer=observer,
+            worker=secrets.randbelow(2**31 - 1) + 1,
+            random_bytes=secrets.token_bytes,
+            failpoint=failpoints.from_environment(environment),
+        )
+        self.keys = KeyRing(StoredKeys(self.store), self.house.vault)
+        self.watch = Watch(self.store.db, self._reload)
+        self._first_load = asyncio.Event()
+
+    def application(self) -> web.Application:
+        app = web.Application(
+            middlewares=[net_under(self.house.observer)],
+            client_max_size=self.settings.http.body_bytes_max,
+        )
+        rates = Rates(self.store, lambda: self.store.now().timestamp())
+        app.add_routes(SellerDesk(self.house, self.keys, rates).routes())
+        app.add_routes(
+            health_routes(self.orders.name, lambda: self.house.catalogue.version, self.ready)
+        )
+        return app
+
+    async def ready(self) -> bool:
+        return self.house.loaded and not self.house.database_away and not self.house.stopping
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until told to stop, then finish what was begun."""
+        broke = self.house.observer.broke
+        services = [
+            asyncio.create_task(keep_watch(self.house), name="recovery"),
+            asyncio.create_task(self.watch.run(broke), name="catalogue"),
+            asyncio.create_task(refresh_usage(self._look_at_usage), name="usage"),
+            asyncio.create_task(self._vitals(), name="vitals"),
+        ]
+        runner = web.AppRunner(
+            self.application(),
+            access_log=None,
+            handler_cancellation=True,
+            keepalive_timeout=self.settings.http.keepalive_s,
+            shutdown_timeout=1,
+        )
+        await runner.setup()
+        host, port = split_address(self.orders.listen)
+        site = web.TCPSite(runner, host, port, reuse_port=True, backlog=1024)
+        await site.start()
+        told = asyncio.create_task(stop.wait())
+        loaded = asyncio.create_task(self._first_load.wait())
+        await asyncio.wait([told, loaded], return_when=asyncio.FIRST_COMPLETED)
+        say_ready()
+        log.event("worker started", name=self.orders.name, worker=self.house.worker)
+        await told
+        loaded.cancel()
+        await self._drain(site, runner)
+        for service in services:
+            service.cancel()
+        await asyncio.wait(services, timeout=2)
+        await self._leave()
+
+    async def _drain(self, site: web.TCPSite, runner: web.AppRunner) -> None:
+        """No new connections and no new work; what was begun is finished, within the drain time."""
+        self.house.stopping = True
+        await site.stop()
+        left = await self.house.drain(self.settings.http.drain_s)
+        await runner.cleanup()
+        log.event("worker stopped", name=self.orders.name, left_to_recovery=left)
+
+    async def _leave(self) -> None:
+        await self.wire.close()
+        await self.watch.close()
+        with suppress(StoreUnavailable):  # the others see by its beat that it is gone
+            await self.store.leave(self.house.worker)
+        await self.store.close()
+
+    async def _reload(self) -> None:
+        await self.keys.reload()
+        self.house.catalogue = await load_catalogue(
+            self.store.db, self.house.vault, self.house.catalogue
+        )
+        self.house.loaded = True
+        self._first_load.set()
+
+    async def _look_at_usage(self) -> None:
+        self.house.usage = await self.store.usage()
+
+    async def _vitals(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(1)
+            lag_s = max(0.0, loop.time() - before - 1)
+            self.metrics.vitals(self.wire.stats(), lag_s, self.house.catalogue.version)
+
+
+def health_routes(
+    name: str, catalogue: Callable[[], int], ready: Callable[[], Awaitable[bool]]
+) -> list[web.RouteDef]:
+    """/healthz: the process answers; /readyz: it can do its work. Neither needs a key."""
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return json_response(
+            {
+                "status": "ok",
+                "worker": name,
+                "build": BUILD,
+                "catalogue": catalogue(),
+            }
+        )
+
+    async def readyz(_request: web.Request) -> web.Response:
+        if await ready():
+            return json_response({"status": "ready"})
+        return json_response({"status": "not ready"}, 503, {"Retry-After": "1"})
+
+    return [web.get("/healthz", healthz), web.get("/readyz", readyz)]
+
+
+def main() -> None:
+    """`python -m exchange.app`: started by the supervisor, which writes the orders."""
+
+    async def body(settings: Settings, orders: Orders, stop: asyncio.Event) -> None:
+        import gc
+        import os
+
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(Path(orders.metrics_dir))
+        count_as(orders.name)
+        listener = log.start_log()
+        worker = Worker(settings, orders, dict(os.environ))
+        gc.freeze()
+        try:
+            await worker.run(stop)
+        finally:
+            listener.stop()
+
+    run_child(body)
+
+
+if __name__ == "__main__":
+    main()

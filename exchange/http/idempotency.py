@@ -1,0 +1,89 @@
+"""Idempotency-Key: one run per key, the same answer ever after (contract §3)."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from exchange.deadline import Deadline
+from exchange.errors import Refusal
+from exchange.house import House
+from exchange.http.problems import json_response
+from exchange.http.waiting import answer_of_lead
+from exchange.sellers import Seller
+from exchange.store.rows import Claim, ClaimKey
+
+_LOOK_EVERY_S: Final = 0.05
+_FREE_AFTER: Final = frozenset(
+    {400, 401, 403, 404, 408, 413, 422, 429, 503}
+)  # and 409, 5xx: nothing ran
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a key was answered before, or is being answered now."""
+
+    response: web.Response
+
+
+def read_key(request: web.Request, seller: Seller) -> ClaimKey | None:
+    """The key of a request, if it has one. Refuses with 422 what is no key."""
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= 255 or not all("!" <= char <= "~" for char in key):
+        raise Refusal(
+            422, "invalid_request", "Idempotency-Key must be 1 to 255 visible ASCII characters"
+        )
+    return ClaimKey(seller.id, request.path, key)
+
+
+async def claim(
+    house: House, key: ClaimKey, body: dict[str, Any], deadline: Deadline
+) -> Replay | None:
+    """None: the key is ours, run the request. Otherwise the answer, waited for if need be.
+
+    A key whose holder died is freed by recovery within 3 s; then it is ours.
+    """
+    digest = house.vault.blind("body", orjson.dumps(body, option=orjson.OPT_SORT_KEYS).hex())
+    while True:
+        found = await house.store.claim(key, digest, house.worker)
+        if found.won:
+            return None
+        if not found.same_body:
+            raise Refusal(422, "idempotency_mismatch")
+        if found.lead_id is not None:
+            answer = await answer_of_lead(house, found.lead_id, deadline)
+            if answer is not None:
+                return Replay(answer)
+        elif found.status is not None:
+            return Replay(_stored(found))
+        if deadline.left_ms(house.now_s()) <= 0:
+            raise Refusal(409, "in_progress", retry_after_s=1)
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+async def release(house: House, key: ClaimKey | None, refusal: Refusal) -> None:
+    """After a refusal: the key is free again, or keeps the refusal where the contract stores it."""
+    if key is None:
+        return
+    if refusal.status in _FREE_AFTER or refusal.status == 409 or refusal.status >= 500:
+        await house.store.free_claim(key)
+    else:
+        stored = orjson.dumps({"problem": _kept(refusal)})
+        await house.store.finish_claim(key, refusal.status, stored)
+
+
+def _kept(refusal: Refusal) -> dict[str, Any]:
+    return {"code": refusal.code, "detail": refusal.detail}
+
+
+def _stored(found: Claim) -> web.Response:
+    assert found.status is not None
+    assert found.answer is not None
+    if found.status != 200:
+        kept = orjson.loads(found.answer)["problem"]
+        raise Refusal(found.status, kept["code"], kept["detail"])
+    return json_response(found.answer)

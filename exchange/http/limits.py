@@ -1,0 +1,39 @@
+"""Reads a body within its size and time, as one JSON object without duplicate keys."""
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from buyers import strict_json
+from exchange.errors import Refusal
+from exchange.settings import HttpSettings
+
+
+async def read_object(request: web.Request, settings: HttpSettings) -> dict[str, Any]:
+    """Refuses with 413, 408 or 400; aiohttp itself has no time limit on bodies."""
+    if (request.content_length or 0) > settings.body_bytes_max:
+        raise _too_large(settings)
+    try:
+        async with asyncio.timeout(settings.body_timeout_s):
+            raw = await _read(request, settings)
+    except TimeoutError:
+        raise Refusal(408, "body_timeout", "the body did not arrive in time") from None
+    try:
+        return strict_json.loads_object(raw)
+    except strict_json.JsonInvalid as error:
+        raise Refusal(400, "not_json", f"the body {error}") from None
+
+
+async def _read(request: web.Request, settings: HttpSettings) -> bytes:
+    chunks, size = [], 0
+    async for chunk in request.content.iter_any():
+        size += len(chunk)
+        if size > settings.body_bytes_max:
+            raise _too_large(settings)
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _too_large(settings: HttpSettings) -> Refusal:
+    return Refusal(413, "too_large", f"the body may have at most {settings.body_bytes_max} bytes")

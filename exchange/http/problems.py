@@ -1,0 +1,93 @@
+"""Refusals as RFC 9457 problems, and the last net under every handler."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from exchange.errors import Refusal, StoreUnavailable
+from exchange.observe import Observer
+from exchange.reasons import REASONS
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def json_response(
+    body: Any, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
+    """JSON; bytes are taken as they are: a stored answer is given byte for byte."""
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    return web.Response(body=raw, status=status, content_type="application/json", headers=headers)
+
+
+def problem_body(refusal: Refusal) -> dict[str, Any]:
+    """The document: a stable code, what is wrong, and every field error at once."""
+    reason = REASONS.get(refusal.code)
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(refusal.status).phrase,
+        "status": refusal.status,
+        "code": refusal.code,
+        "detail": refusal.detail or (reason.text if reason else ""),
+    }
+    if refusal.problems:
+        body["errors"] = [
+            {"path": p.path, "code": p.code, "message": p.message} for p in refusal.problems
+        ]
+    return body | refusal.extra
+
+
+def problem_response(refusal: Refusal) -> web.Response:
+    headers = {}
+    if refusal.retry_after_s is not None:
+        headers["Retry-After"] = str(refusal.retry_after_s)
+    if refusal.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.Response(
+        body=orjson.dumps(problem_body(refusal)),
+        status=refusal.status,
+        content_type="application/problem+json",
+        headers=headers,
+    )
+
+
+def unavailable() -> Refusal:
+    return Refusal(503, "unavailable", retry_after_s=1)
+
+
+def net_under(observer: Observer) -> Any:
+    """Middleware: turns refusals, a database that is away, and bugs into problems."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Refusal as refusal:
+            found = refusal
+        except StoreUnavailable:
+            found = unavailable()
+        except web.HTTPException as error:
+            found = _of_router(error)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the last net: told, counted, answered
+            observer.broke(f"{request.method} {_route(request)}", error)
+            found = Refusal(500, "internal", "a fault of the exchange; it has been recorded")
+        observer.refused(found.code)
+        return problem_response(found)
+
+    return middleware
+
+
+def _of_router(error: web.HTTPException) -> Refusal:
+    """What aiohttp itself refuses: unknown path, wrong method, bad expectation."""
+    codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+    return Refusal(error.status, codes.get(error.status, "bad_request"), error.reason or "")
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"

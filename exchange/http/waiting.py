@@ -1,0 +1,63 @@
+"""Answers for leads that somebody else is selling, or sold before."""
+
+import asyncio
+from typing import Any, Final
+from uuid import UUID
+
+from aiohttp import web
+
+from exchange.deadline import Deadline
+from exchange.house import House
+from exchange.http.problems import json_response
+from exchange.ids import write_id
+from exchange.store.rows import AttemptRow, AttemptState, LeadRow, LeadState
+
+_LOOK_EVERY_S: Final = 0.05
+
+
+async def answer_of_lead(house: House, lead_id: UUID, deadline: Deadline) -> web.Response | None:
+    """The final answer, waited for until the deadline; then 202 if an intent exists.
+
+    None: the lead is gone, or nothing of it has begun yet. A lead that only waits for its buyer's
+    word is answered at once: nobody works on it.
+    """
+    while True:
+        row = await house.store.lead(lead_id)
+        if row is None or row.state is LeadState.GONE:
+            return None
+        if row.answer is not None:
+            return json_response(row.answer)
+        attempts = await house.store.attempts(lead_id)
+        waits = any(one.state is AttemptState.UNCONFIRMED for one in attempts)
+        if waits or deadline.left_ms(house.now_s()) <= 0:
+            return pending(row.id, row.ping_id, test=row.test) if attempts else None
+        await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def pending(lead_id: UUID, ping_id: UUID, *, test: bool) -> web.Response:
+    """202: an outcome will come; poll GET /v1/leads/{id} every 2 s."""
+    body = {
+        "lead_id": write_id("lead", lead_id, test=test),
+        "ping_id": write_id("ping", ping_id, test=test),
+        "outcome": "pending",
+    }
+    return json_response(body, 202, {"Retry-After": "2"})
+
+
+def lead_timeline(row: LeadRow, attempts: list[AttemptRow]) -> list[dict[str, Any]]:
+    """A lead as its seller may see it: what happened when, no buyers, no prices but his own."""
+
+    def since_ms(moment: Any) -> int:
+        return int((moment - row.created_at).total_seconds() * 1000)
+
+    events: list[dict[str, Any]] = [{"at_ms": 0, "event": "received"}]
+    for number, one in enumerate(attempts, 1):
+        events.append({"at_ms": since_ms(one.created_at), "event": "posted", "attempt": number})
+        if one.settled_at is not None:
+            at_ms = since_ms(one.settled_at)
+            events.append({"at_ms": at_ms, "event": one.state.value, "attempt": number})
+        elif one.state is AttemptState.UNCONFIRMED:
+            events.append({"at_ms": None, "event": one.state.value, "attempt": number})
+    if row.closed_at is not None:
+        events.append({"at_ms": since_ms(row.closed_at), "event": row.state.value})
+    return events

@@ -1,0 +1,199 @@
+"""Every Prometheus series of the exchange. No other module knows a metric's name.
+
+Workers count into files under PROMETHEUS_MULTIPROC_DIR, each under its stable name (w0, w1, …), so
+that a restarted worker goes on counting where it was; the office reads them all for one scrape.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from buyers.wire import WireStats
+
+_SECONDS: Final = (
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0,
+)  # fmt: skip
+_FANOUT: Final = (0, 1, 2, 5, 10, 20, 50, 100, 200)
+
+
+def count_as(process: str) -> None:
+    """Name this process's files. Before any metric is declared."""
+    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: process)  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """The series, and the methods of exchange.observe.Observer that feed them."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        to = registry or CollectorRegistry()
+        self.pings = Counter(
+            "exchange_pings", "Auctions by outcome.", ("vertical", "outcome", "reason"), registry=to
+        )
+        self.auction = Histogram(
+            "exchange_auction_seconds",
+            "From the first question to the ranking.",
+            buckets=_SECONDS,
+            registry=to,
+        )
+        self.asked = Histogram(
+            "exchange_auction_buyers", "Contracts asked per auction.", buckets=_FANOUT, registry=to
+        )
+        self.results = Counter(
+            "exchange_buyer_pings",
+            "Results of pings by buyer.",
+            ("buyer", "result", "reason"),
+            registry=to,
+        )
+        self.late_bids = Counter(
+            "exchange_buyer_late_bids", "Bids after the close: void.", ("buyer",), registry=to
+        )
+        self.posts = Counter(
+            "exchange_buyer_posts",
+            "Deliveries by buyer.",
+            ("buyer", "outcome", "reason"),
+            registry=to,
+        )
+        self.leads = Counter(
+            "exchange_leads",
+            "Leads that ended.",
+            ("vertical", "outcome", "reason", "tier"),
+            registry=to,
+        )
+        self.lead = Histogram(
+            "exchange_lead_seconds",
+            "From a lead's arrival to its final answer.",
+            buckets=_SECONDS,
+            registry=to,
+        )
+        self.revenue = Counter(
+            "exchange_revenue_micros",
+            "What buyers pay for sold leads.",
+            ("vertical", "currency"),
+            registry=to,
+        )
+        self.payout = Counter(
+            "exchange_payout_micros",
+            "What sellers get for sold leads.",
+            ("vertical", "currency"),
+            registry=to,
+        )
+        self.refusals = Counter(
+            "exchange_refusals", "Requests stopped at the door.", ("code",), registry=to
+        )
+        self.recovered_total = Counter(
+            "exchange_recovered", "Left by dead workers and taken over.", ("what",), registry=to
+        )
+        self.faults = Counter(
+            "exchange_faults", "Bugs caught by a last net.", ("where",), registry=to
+        )
+        self.wire = Gauge(
+            "exchange_wire_connections",
+            "Connections to buyers.",
+            ("state",),
+            multiprocess_mode="livesum",
+            registry=to,
+        )
+        self.lag = Gauge(
+            "exchange_loop_lag_seconds",
+            "How late the event loop is.",
+            multiprocess_mode="livemax",
+            registry=to,
+        )
+        self.catalogue = Gauge(
+            "exchange_catalogue_version",
+            "The catalogue in force.",
+            multiprocess_mode="livemin",
+            registry=to,
+        )
+
+    def pinged(self, receipt: Mapping[str, Any]) -> None:
+        if receipt["test"]:
+            return
+        answer = receipt["answer"]
+        self.pings.labels(receipt["vertical"], answer["outcome"], answer.get("reason", "")).inc()
+        self.auction.observe(receipt["elapsed_ms"] / 1000)
+        self.asked.observe(len(receipt["asked"]))
+        for one in receipt["asked"]:
+            reason = "" if one["result"] == "bid" else one["reason"]
+            self.results.labels(one["buyer"], one["result"], reason).inc()
+
+    def closed(self, record: Mapping[str, Any]) -> None:
+        if record["test"]:
+            return
+        labels = (
+            record["vertical"],
+            record["outcome"],
+            record["reason"] or "",
+            record["tier"] or "",
+        )
+        self.leads.labels(*labels).inc()
+        self.lead.observe(record["elapsed_ms"] / 1000)
+        if record["outcome"] == "sold":
+            money = (record["vertical"], record["currency"])
+            self.revenue.labels(*money).inc(record["price_micros"])
+            self.payout.labels(*money).inc(record["payout_micros"])
+
+    def posted(
+        self, buyer: str, outcome: str, reason: str | None, elapsed_ms: float | None
+    ) -> None:
+        del elapsed_ms  # per-buyer series are counters only: a scrape of 1,000 buyers stays small
+        self.posts.labels(buyer, outcome, reason or "").inc()
+
+    def late(self, buyer: str, late_ms: float) -> None:
+        del late_ms
+        self.late_bids.labels(buyer).inc()
+
+    def refused(self, code: str) -> None:
+        self.refusals.labels(code).inc()
+
+    def recovered(self, what: str, count: int) -> None:
+        self.recovered_total.labels(what).inc(count)
+
+    def broke(self, where: str, error: BaseException) -> None:
+        del error
+        self.faults.labels(where).inc()
+
+    def vitals(self, wire: WireStats, lag_s: float, catalogue: int) -> None:
+        """Set the gauges; called once a second."""
+        self.wire.labels("open").set(wire.open)
+        self.wire.labels("idle").set(wire.idle)
+        self.wire.labels("in_flight").set(wire.in_flight)
+        self.lag.set(lag_s)
+        self.catalogue.set(catalogue)
+
+
+class OfficeMetrics:
+    """What the office adds to a scrape, read from the books."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._registry = CollectorRegistry()
+        to = self._registry
+        self.open_attempts = Gauge(
+            "exchange_open_attempts", "Posts without an outcome.", ("state",), registry=to
+        )
+        self.oldest = Gauge(
+            "exchange_unconfirmed_oldest_seconds",
+            "Age of the oldest unconfirmed post.",
+            registry=to,
+        )
+        self.waits = Gauge(
+            "exchange_unconfirmed_waiting", "Unconfirmed posts that wait for a person.", registry=to
+        )
+        self.held = Gauge(
+            "exchange_held_micros", "Money held for open posts.", ("currency",), registry=to
+        )
+        self.workers = Gauge("exchange_workers_alive", "Workers whose heart beats.", registry=to)
+
+    def scrape(self) -> bytes:
+        """Every worker's series and the office's own, in the text format."""
+        workers = CollectorRegistry()
+        MultiProcessCollector(workers, path=str(self._folder))  # type: ignore[no-untyped-call]
+        return generate_latest(workers) + generate_latest(self._registry)
+
+
+CONTENT_TYPE: Final = prometheus_client.CONTENT_TYPE_PLAIN_0_0_4

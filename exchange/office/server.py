@@ -1,0 +1,105 @@
+"""The office's listener: health and one scrape for all workers."""
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from aiohttp import web
+
+from exchange import log
+from exchange.app import health_routes
+from exchange.errors import StoreUnavailable
+from exchange.http.problems import net_under
+from exchange.metrics import CONTENT_TYPE, OfficeMetrics
+from exchange.observe import Observer
+from exchange.process import Orders, run_child, say_ready
+from exchange.settings import Settings, split_address
+from exchange.store.database import Database
+
+_OPEN: Final = """SELECT state, count(*), coalesce(max(extract(epoch FROM now() - created_at)), 0)::float8,
+  count(*) FILTER (WHERE state = 'unconfirmed' AND next_try_at IS NULL)
+FROM attempt WHERE state IN ('intent', 'unconfirmed') GROUP BY state"""
+_HELD: Final = """SELECT y.currency, sum(a.price)::float8 FROM attempt a JOIN buyer y ON y.id = a.buyer_id
+WHERE a.state IN ('intent', 'unconfirmed') GROUP BY 1"""
+_ALIVE: Final = "SELECT count(*) FROM worker WHERE beat_at > now() - interval '3 s'"
+_OLD_CLAIMS: Final = "DELETE FROM claim WHERE created_at < now() - interval '25 hours'"
+
+
+class Office:
+    """One process for operators: metrics now, console and reports to come."""
+
+    def __init__(self, orders: Orders) -> None:
+        self.orders = orders
+        self.db = Database(orders.dsn, connections_max=3)
+        self.metrics = OfficeMetrics(Path(orders.metrics_dir))
+
+    def application(self, observer: Observer) -> web.Application:
+        app = web.Application(middlewares=[net_under(observer)])
+        app.add_routes(health_routes(self.orders.name, lambda: 0, self.ready))
+        app.router.add_get("/metrics", self.scrape)
+        return app
+
+    async def ready(self) -> bool:
+        try:
+            return bool(await self.db.fetchval(_ALIVE))
+        except StoreUnavailable:
+            return False
+
+    async def scrape(self, _request: web.Request) -> web.Response:
+        with suppress(StoreUnavailable):  # the workers' own series are still worth having
+            await self._read_books()
+        text = await asyncio.to_thread(self.metrics.scrape)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
+
+    async def _read_books(self) -> None:
+        found: dict[str, tuple[Any, ...]] = {
+            row[0]: tuple(row) for row in await self.db.fetch(_OPEN)
+        }
+        for state in ("intent", "unconfirmed"):
+            self.metrics.open_attempts.labels(state).set(found.get(state, (state, 0))[1])
+        unconfirmed = found.get("unconfirmed", ("unconfirmed", 0, 0.0, 0))
+        self.metrics.oldest.set(unconfirmed[2])
+        self.metrics.waits.set(unconfirmed[3])
+        self.metrics.held.clear()
+        for currency, micros in await self.db.fetch(_HELD):
+            self.metrics.held.labels(currency).set(micros)
+        self.metrics.workers.set(await self.db.fetchval(_ALIVE))
+
+    async def chores(self) -> None:
+        """Keys older than a day are forgotten, once a minute."""
+        while True:
+            with suppress(StoreUnavailable):
+                await self.db.execute(_OLD_CLAIMS)
+            await asyncio.sleep(60)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        runner = web.AppRunner(self.application(log.LogObserver()), access_log=None)
+        await runner.setup()
+        host, port = split_address(self.orders.office_listen)
+        await web.TCPSite(runner, host, port, reuse_port=True).start()
+        chores = asyncio.create_task(self.chores())
+        say_ready()
+        await stop.wait()
+        chores.cancel()
+        await runner.cleanup()
+        await self.db.close()
+
+
+def main() -> None:
+    """`python -m exchange.office.server`: started by the supervisor."""
+
+    async def body(_settings: Settings, orders: Orders, stop: asyncio.Event) -> None:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = orders.metrics_dir
+        listener = log.start_log()
+        try:
+            await Office(orders).run(stop)
+        finally:
+            listener.stop()
+
+    run_child(body)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""What the operator's verbs do: explain, settle by hand, verify, back up."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import orjson
+
+from buyers.messages import Accepted, PostResult, Rejected
+from buyers.money import format_micros
+from buyers.reasons import BuyerReason
+from exchange import receipt
+from exchange.books import broken_invariants
+from exchange.errors import ExchangeError
+from exchange.ids import read_id, write_id
+from exchange.posting import detail_of, outcome_of
+from exchange.settings import Settings
+from exchange.store.audit import read_snapshot
+from exchange.store.embedded import EmbeddedPostgres
+from exchange.store.postgres import PostgresStore
+from exchange.store.rows import AttemptRow, AttemptState, Settled, Settlement
+from exchange.supervisor import data_dir_of
+
+_UNCONFIRMED: Final = """
+SELECT a.lead_id, a.contract, a.price, y.currency, a.tries, extract(epoch FROM now() - a.created_at)::float8,
+       extract(epoch FROM a.next_try_at - now())::float8
+FROM attempt a JOIN buyer y ON y.id = a.buyer_id WHERE a.state = 'unconfirmed' ORDER BY a.created_at LIMIT 500"""
+
+
+class BackupFailed(ExchangeError):
+    """pg_dump did not write the file."""
+
+
+async def explain(store: PostgresStore, text: str) -> list[str]:
+    """The receipt of a lead, or of a ping, in plain lines; empty when there is none."""
+    lead_ids, ping_ids = read_id("lead", text), read_id("ping", text)
+    lead = await store.lead(lead_ids[0]) if lead_ids else None
+    ping_id = lead.ping_id if lead else ping_ids[0] if ping_ids else None
+    ping = await store.ping(ping_id) if ping_id else None
+    if ping is None or ping_id is None:
+        return []
+    record = orjson.loads(ping.row.receipt)
+    late = [(bid.contract, bid.price_micros, bid.late_ms) for bid in await store.late_bids(ping_id)]
+    lines = receipt.explain(record, late)
+    if lead is not None and lead.receipt is not None:
+        lines += receipt.explain_lead(orjson.loads(lead.receipt), record["currency"])
+    elif lead is not None:
+        lines.append(f"lead {write_id('lead', lead.id, test=lead.test)} is {lead.state.value}")
+        lines += [_open_line(one, record["currency"]) for one in await store.attempts(lead.id)]
+    return lines
+
+
+def _open_line(one: AttemptRow, currency: str) -> str:
+    price = format_micros(one.price_micros, currency)
+    return f"  post    {one.contract:<28} {one.tier} at {price}: {one.state.value}, {one.tries} tries since"
+
+
+async def list_unconfirmed(store: PostgresStore) -> list[str]:
+    lines = []
+    for lead_id, contract, price, currency, tries, age_s, next_s in await store.db.fetch(
+        _UNCONFIRMED
+    ):
+        when = (
+            "waits for a person" if next_s is None else f"asked again in {max(0, round(next_s))} s"
+        )
+        lines.append(
+            f"{write_id('lead', lead_id)}  {contract:<28} {format_micros(price, currency):>9} {currency}"
+            f"  {round(age_s)} s old, {tries} tries, {when}"
+        )
+    return lines
+
+
+async def settle_by_hand(store: PostgresStore, text: str, outcome: str) -> tuple[str, bool]:
+    """Book a person's word on a lead's unconfirmed post; says what stands, and whether it is that."""
+    ids = read_id("lead", text)
+    attempts = await store.attempts(ids[0]) if ids else []
+    if not attempts:
+        return "there is no such lead, or it was never posted", False
+    last = attempts[-1]
+    if last.state is AttemptState.INTENT:
+        return "its post is still under way; ask again in a moment", False
+    wanted = AttemptState(outcome)
+    result: PostResult = (
+        Accepted(reason=BuyerReason.SAID_BY_PERSON)
+        if wanted is AttemptState.ACCEPTED
+        else Rejected(reason=BuyerReason.SAID_BY_PERSON)
+    )
+    for _ in range(5):  # recovery may take the fence between reading and writing
+        settled = await store.settle(
+            Settlement(
+                id=last.id, fence=last.fence, outcome=outcome_of(result), detail=detail_of(result)
+            )
+        )
+        if settled is not Settled.FENCED:
+            break
+        last = (await store.attempts(last.lead_id))[-1]
+    if settled is Settled.OK:
+        return f"{text} {outcome} ({last.contract})", True
+    return f"{text} is {settled.value} already", settled.value == outcome
+
+
+async def verify(dsn: str) -> tuple[list[str], str]:
+    """What is broken, and what was looked at."""
+    snapshot = await read_snapshot(dsn)
+    counted = f"{len(snapshot.attempts)} attempts, {len(snapshot.transfers)} transfers, {len(snapshot.buckets)} buckets"
+    return broken_invariants(snapshot), counted
+
+
+def back_up(settings: Settings, path: Path) -> str:
+    """A consistent dump while everything goes on. The master key is not in it: keep that elsewhere."""
+    if path.exists():
+        raise BackupFailed(f"{path} exists already")
+    partial = path.with_name(path.name + ".part")
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        done = _dump(settings, file)
+    if done.returncode != 0:
+        partial.unlink()
+        raise BackupFailed("pg_dump failed: " + done.stderr.decode(errors="replace")[-400:])
+    partial.rename(path)
+    return f"wrote {path} ({path.stat().st_size} bytes); keep the master key with care and apart from it"
+
+
+def _dump(settings: Settings, file: BinaryIO) -> subprocess.CompletedProcess[bytes]:
+    if settings.database_url is not None:
+        command = ["pg_dump", "--format=custom", settings.database_url]
+        return subprocess.run(command, stdout=file, stderr=subprocess.PIPE, check=False)
+    postgres = EmbeddedPostgres(data_dir_of(settings))
+    started = postgres.running_dsn() is None
+    if started:
+        postgres.start()
+    try:
+        return postgres.client("pg_dump", "--format=custom", stdout=file, database="exchange")
+    finally:
+        if started:
+            postgres.stop()

@@ -1,0 +1,71 @@
+"""Copies the books of a running database for `exchange verify`: one snapshot, nothing locked."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import asyncpg
+
+from exchange.books import (
+    BookedAccount,
+    BookedAttempt,
+    BookedBucket,
+    BookedBuyer,
+    BookedLead,
+    BookedTransfer,
+    Snapshot,
+)
+from exchange.errors import StoreUnavailable
+from exchange.store.database import AWAY, CALL_TIMEOUT_S
+
+Value = TypeVar("Value")
+_PREFETCH = 5000  # rows a round trip
+
+_ACCOUNTS = "SELECT id, kind, owner, currency FROM account"
+_BUYERS = "SELECT id, slug, currency, available, held, prepaid FROM buyer ORDER BY id"
+_TRANSFERS = "SELECT ref, kind, debit, credit, amount FROM transfer"
+_BUCKETS = """SELECT b.id, cap.owner, cap.kind, b.money, b.transient, b.lim, b.used
+FROM bucket b JOIN cap ON cap.id = b.cap_id ORDER BY b.id"""
+_LEADS = "SELECT id, state, test FROM lead"
+_ATTEMPTS = """SELECT id, lead_id, buyer_id, seller_account, margin_account, slot, state, price, payout, buckets,
+  created_at, next_try_at FROM attempt"""
+_BUCKETS_AT = 9
+
+
+async def read_snapshot(dsn: str) -> Snapshot:
+    """Everything that the invariants speak of, as one transaction saw it.
+
+    Reads over a connection of its own, for as long as it takes. Raises StoreUnavailable.
+    """
+    try:
+        connection = await asyncpg.connect(dsn, timeout=CALL_TIMEOUT_S)
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return await _read(connection)
+        finally:
+            await connection.close(timeout=CALL_TIMEOUT_S)
+    except AWAY as error:
+        raise StoreUnavailable("the database went away during the audit") from error
+
+
+async def _read(connection: "asyncpg.Connection[asyncpg.Record]") -> Snapshot:
+    return Snapshot(
+        at=await connection.fetchval("SELECT now()"),
+        accounts=await _all(connection, _ACCOUNTS, BookedAccount),
+        buyers=await _all(connection, _BUYERS, BookedBuyer),
+        transfers=await _all(connection, _TRANSFERS, BookedTransfer),
+        buckets=await _all(connection, _BUCKETS, BookedBucket),
+        leads=await _all(connection, _LEADS, BookedLead),
+        attempts=await _all(connection, _ATTEMPTS, _attempt),
+    )
+
+
+async def _all(
+    connection: "asyncpg.Connection[asyncpg.Record]", sql: str, value: Callable[..., Value]
+) -> tuple[Value, ...]:
+    return tuple([value(*row) async for row in connection.cursor(sql, prefetch=_PREFETCH)])
+
+
+def _attempt(*columns: Any) -> BookedAttempt:
+    values = list(columns)
+    values[_BUCKETS_AT] = tuple(values[_BUCKETS_AT])
+    return BookedAttempt(*values)

@@ -1,0 +1,54 @@
+"""API keys: 256 random bits, stored as a keyed HMAC, shown once, revocable."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from exchange.store.database import Database
+
+_LIVE = "SELECT id, role, owner, digest FROM api_key WHERE revoked_at IS NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    id: str
+    role: str  # admin, seller or buyer
+    owner: str | None  # a seller's or buyer's slug
+
+
+@dataclass(frozen=True, slots=True)
+class ListedKey:
+    key: Key
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+async def live_keys(db: Database) -> dict[bytes, Key]:
+    """Every key that opens something, by digest."""
+    return {bytes(r[3]): Key(r[0], r[1], r[2]) for r in await db.fetch(_LIVE)}
+
+
+async def find_key(db: Database, digest: bytes) -> Key | None:
+    row = await db.fetchrow(f"{_LIVE} AND digest = $1", digest)
+    return None if row is None else Key(row[0], row[1], row[2])
+
+
+async def put_key(db: Database, key: Key, digest: bytes) -> None:
+    """Store a key; one that is there already comes to life again."""
+    await db.execute(
+        """INSERT INTO api_key (id, digest, role, owner) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (digest) DO UPDATE SET revoked_at = NULL WHERE api_key.revoked_at IS NOT NULL""",
+        key.id, digest, key.role, key.owner,
+    )  # fmt: skip
+
+
+async def revoke_key(db: Database, key_id: str) -> bool:
+    """False when there is no such live key."""
+    done = await db.execute(
+        "UPDATE api_key SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL", key_id
+    )
+    return done == "UPDATE 1"
+
+
+async def list_keys(db: Database) -> list[ListedKey]:
+    rows = await db.fetch("SELECT id, role, owner, created_at, revoked_at FROM api_key ORDER BY created_at, id")
+    return [ListedKey(Key(r[0], r[1], r[2]), r[3], r[4]) for r in rows]

@@ -1,0 +1,122 @@
+"""The rows of the books in memory, and where a cap's period begins."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from buyers.contract import CapKind
+from exchange.store.rows import AttemptState, AwardOrder, LeadState, NewLead
+
+FAILED = frozenset({AttemptState.REJECTED, AttemptState.NOT_SENT})
+_EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 - bucket starts are local wall times
+
+
+def bucket_start(period: str, timezone: str, at: datetime) -> datetime:
+    """The local wall time at which the period that holds `at` began; a week begins on Monday."""
+    local = at.astimezone(ZoneInfo(timezone)).replace(tzinfo=None, fold=0)
+    midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+    match period:
+        case "total":
+            return _EPOCH
+        case "hour":
+            return midnight.replace(hour=local.hour)
+        case "day":
+            return midnight
+        case "week":
+            return midnight - timedelta(days=midnight.weekday())
+        case "month":
+            return midnight.replace(day=1)
+    raise ValueError(f"no such period: {period}")
+
+
+@dataclass(slots=True, kw_only=True)
+class MemoryBuyer:
+    id: int
+    slug: str
+    currency: str
+    available: int
+    held: int
+    prepaid: bool
+    paused: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class MemoryContract:
+    id: int
+    slug: str
+    buyer: MemoryBuyer
+    paused: bool = False
+
+
+@dataclass(slots=True)
+class MemoryBucket:
+    id: int
+    cap: "MemoryCap"
+    lim: int
+    used: int = 0
+
+    @property
+    def money(self) -> bool:
+        return self.cap.kind in {CapKind.SPEND, CapKind.CREDIT}
+
+    def units(self, price_micros: int) -> int:
+        return price_micros if self.money else 1
+
+    @property
+    def transient(self) -> bool:
+        return self.cap.kind is CapKind.CONCURRENT
+
+
+@dataclass(slots=True, kw_only=True)
+class MemoryCap:
+    id: int
+    owner: int
+    kind: CapKind
+    period: str
+    tz: str
+    lim: int
+    buckets: dict[datetime, MemoryBucket] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class MemoryLead:
+    new: NewLead
+    owner: int
+    created_at: datetime
+    answer_by: datetime
+    state: LeadState = LeadState.OPEN
+    reason: str | None = None
+    closed_at: datetime | None = None
+    receipt: bytes | None = None
+    answer: bytes | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class MemoryAttempt:
+    order: AwardOrder
+    buyer: MemoryBuyer
+    contract: str
+    owner: int
+    created_at: datetime
+    buckets: list[int]
+    state: AttemptState = AttemptState.INTENT
+    fence: int = 0
+    tries: int = 0
+    detail: bytes | None = None
+    next_try_at: datetime | None = None
+    settled_at: datetime | None = None
+
+    @property
+    def is_live(self) -> bool:
+        return self.state not in FAILED
+
+
+@dataclass(slots=True, kw_only=True)
+class MemoryClaim:
+    body: bytes
+    owner: int
+    created_at: datetime
+    lead_id: UUID | None = None
+    status: int | None = None
+    answer: bytes | None = None

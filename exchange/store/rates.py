@@ -1,0 +1,15 @@
+"""Rates held for all workers together: a few units of the current second are leased at a time."""
+
+from exchange.store.database import Database
+
+
+class RateLeases:
+    """The rate half of the store."""
+
+    def __init__(self, db: Database) -> None:
+        self._rate_db = db
+
+    async def lease_rate(self, owner: int, rate: int, want: int) -> int:
+        """Units granted of this second's `rate`, at most `want`; 0: none are left."""
+        granted: int = await self._rate_db.fetchval("SELECT lease_rate($1, $2, $3)", owner, rate, want)
+        return granted
