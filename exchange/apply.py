@@ -92,9 +92,7 @@ def check_all(wanted: Wanted, stored: Documents, guard: Guard) -> Wanted:
 def _canonical(kind: str, document: dict[str, Any], path: str) -> dict[str, Any]:
     match kind:
         case "vertical":
-            read_vertical(document)
-            body: dict[str, Any] = orjson.loads(orjson.dumps(document))
-            return body
+            return _vertical(document)
         case "plan":
             return canonical(PlanDocument, document, path)
         case "seller":
@@ -103,6 +101,19 @@ def _canonical(kind: str, document: dict[str, Any], path: str) -> dict[str, Any]
             return canonical(BuyerDocument, document, path)
         case _:
             return canonical(ContractDocument, document, path)
+
+
+def _vertical(document: dict[str, Any]) -> dict[str, Any]:
+    """As it was written, with every default of its head."""
+    found = read_vertical(document)
+    body: dict[str, Any] = orjson.loads(orjson.dumps(document))
+    return {
+        **body,
+        "currency": found.currency,
+        "on_personal_data_in_ping": found.on_personal_data_in_ping,
+        "auction": found.auction,
+        "margin": {"percent": "0", "fixed": "0"} | (body.get("margin") or {}),
+    }
 
 
 def _fixed_buyer(body: dict[str, Any], before: dict[str, Any], path: str) -> list[Problem]:

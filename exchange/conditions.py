@@ -169,7 +169,7 @@ def _single(value: Any, field: Field) -> Any:
                 raise ValueError("must be true or false")
             return value
         case "enum":
-            if isinstance(value, bool) or value not in field.values:
+            if type(value) not in {str, int} or value not in field.values:
                 raise ValueError("must be one of the field's values")
             return value
         case _:

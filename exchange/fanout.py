@@ -66,10 +66,11 @@ async def ask_all(
     the longest timeout."""
     if not questions:
         return ()
-    auction = _Auction(questions, transport, read, late, grace_ms / 1000)
+    auction = _Auction(questions, read, late, grace_ms / 1000)
     try:
+        auction.send_all(transport)
         await auction.closed
-    except asyncio.CancelledError:
+    except BaseException:  # cancelled, or a bug of ours: the calls have no deadline of their own
         auction.abandon()
         raise
     return auction.results()
@@ -81,7 +82,6 @@ class _Auction:
     def __init__(
         self,
         questions: Sequence[Question],
-        transport: Transport,
         read: Read,
         late: Late,
         grace_s: float,
@@ -99,7 +99,9 @@ class _Auction:
         # Places by deadline, latest first: the next one due is popped from the end.
         self._due = sorted(range(len(questions)), key=lambda place: -questions[place].timeout_ms)
         self._timer: asyncio.TimerHandle | None = None
-        for place, question in enumerate(questions):
+
+    def send_all(self, transport: Transport) -> None:
+        for place, question in enumerate(self._questions):
             self._send(place, question, transport)
         self._arm()
 
@@ -118,13 +120,15 @@ class _Auction:
         if question.target is None:
             self._settle(place, Missed(reason=BuyerReason.ADDRESS_BLOCKED, elapsed_ms=None))
             return
-        self._calls[place] = transport.send(
+        call = transport.send(
             question.target,
             question.payload,
             partial(self._answered, place),
             pool=question.contract.slug,
             deadline=math.inf,
         )
+        if self._results[place] is None:  # it may have been answered at once
+            self._calls[place] = call
 
     def _answered(self, place: int, reply: Reply) -> None:
         self._calls[place] = None

@@ -67,7 +67,7 @@ class House:
     loaded: bool = False  # whether the catalogue has been read at all
     selling: set[UUID] = field(default_factory=set)  # leads with a task of ours
     under_way: set[UUID] = field(default_factory=set)  # attempts with a task of ours
-    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    _tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)  # in the order begun
     _targets: dict[str, Target | UrlRefused] = field(default_factory=dict)
 
     def now_s(self) -> float:
@@ -89,20 +89,22 @@ class House:
     def own(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Run work that nobody's hanging up may stop; a bug in it is told, never lost."""
         task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._disown)
         return task
 
     def _disown(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        self._tasks.pop(task, None)
+        error = None if task.cancelled() else task.exception()
+        # A database that is away is no bug: whoever waited for this work has been told.
+        if error is not None and not isinstance(error, StoreUnavailable):
             self.observer.broke(task.get_name(), error)
 
     async def drain(self, timeout_s: float) -> int:
         """Wait for owned work to end; returns how many had to be left to recovery."""
         self.stopping = True
         if self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=timeout_s)
+            await asyncio.wait(list(self._tasks), timeout=timeout_s)
         left = list(self._tasks)
         for task in left:
             task.cancel()

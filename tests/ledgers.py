@@ -1,10 +1,11 @@
 """The same books twice: builders over MemoryStore and over a PostgresStore for each worker."""
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from random import Random
 from uuid import UUID
 
@@ -227,9 +228,9 @@ class Books(ABC):
 
 
 class MemoryBooks(Books):
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, wall_s: Callable[[], float] = time.time) -> None:
         super().__init__(seed)
-        self.memory = MemoryStore(lambda: datetime.now(UTC).timestamp())
+        self.memory = MemoryStore(wall_s)
         self.payable = self.memory.account("payable", SELLER, "USD")
         self.margin = self.memory.account("margin", 0, "USD")
 

@@ -11,7 +11,6 @@ import pytest
 
 from exchange.books import overdue
 from exchange.reasons import SkipReason
-from exchange.store.memory import MemoryStore
 from exchange.store.memory_rows import bucket_start
 from exchange.store.rows import (
     AttemptState,
@@ -628,8 +627,11 @@ async def test_a_rate_is_one_count_for_all(books: Books) -> None:
 async def test_a_period_that_ends_opens_a_new_bucket() -> None:
     # 23:59:59 in New York, on the eve of a day of 23 hours.
     clock = [datetime(2026, 3, 8, 4, 59, 59, tzinfo=UTC)]
-    books = MemoryBooks()
-    books.memory = MemoryStore(lambda: clock[0].timestamp())
+
+    def wall_s() -> float:
+        return clock[0].timestamp()
+
+    books = MemoryBooks(wall_s=wall_s)
     contract = await books.one()
     await books.set_cap(contract, cap("sales", 1, "day"), "America/New_York")
     order = await books.intent(contract)
@@ -649,15 +651,56 @@ async def test_a_period_that_ends_opens_a_new_bucket() -> None:
 async def test_a_release_goes_to_the_very_bucket(database: str) -> None:
     books = PostgresBooks(database)
     await books.open()
-    contract = await books.one(cap("sales", 1, "day"))
+    try:
+        contract = await books.one(cap("sales", 1, "day"))
+        order = await books.intent(contract)
+        await books.sql.execute("UPDATE bucket SET start = start - interval '1 day'")
+        assert await books.sell(contract) is Verdict.GRANTED
+        assert await books.settle(order.id, "rejected") is Settled.OK
+        assert [b.used for b in (await books.snapshot()).buckets] == [0, 1]
+        assert await books.sell(contract) is Verdict.CAP_SALES
+        assert await books.broken() == []
+    finally:
+        await books.close()
+
+
+async def test_caps_change_beside_a_settlement_without_a_deadlock(database: str) -> None:
+    books = PostgresBooks(database)
+    await books.open()
+    first, second = cap("sales", 5), cap("spend", 9 * PRICE)
+    contract = await books.one(first, second)
     order = await books.intent(contract)
-    await books.sql.execute("UPDATE bucket SET start = start - interval '1 day'")
-    assert await books.sell(contract) is Verdict.GRANTED
-    assert await books.settle(order.id, "rejected") is Settled.OK
-    assert [b.used for b in (await books.snapshot()).buckets] == [0, 1]
-    assert await books.sell(contract) is Verdict.CAP_SALES
-    assert await books.broken() == []
-    await books.close()
+    writer = await asyncpg.connect(database)
+    try:
+        async with writer.transaction():
+            change = "SELECT set_cap($1, $2, 'total', 'UTC', $3)"
+            await writer.execute(change, contract.id, "spend", 8 * PRICE)
+            settling = asyncio.create_task(books.settle(order.id, "rejected"))
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            while not await books.sql.fetchval(waiting):
+                assert not settling.done()
+            await writer.execute(change, contract.id, "sales", 4)
+        assert await settling is Settled.OK
+        assert await books.broken() == []
+    finally:
+        await writer.close()
+        await books.close()
+
+
+async def test_a_worker_of_another_database_is_not_ours(database: str, postgres_dsn: str) -> None:
+    books = PostgresBooks(database)
+    await books.open()
+    namesake = await asyncpg.connect(postgres_dsn)
+    try:
+        await namesake.execute("SELECT pg_advisory_lock(7002, 1)")
+        await books.store(1).beat(1)
+        order = await books.intent(await books.one())
+        await books.die(1)
+        await books.pass_time(2)
+        assert (await books.store(2).adopt(2)).leads == (order.lead_id,)
+    finally:
+        await namesake.close()
+        await books.close()
 
 
 async def test_both_stores_begin_periods_alike(database: str) -> None:

@@ -1,5 +1,6 @@
 """Who is asking: keys by digest, roles, and the sellers' rates."""
 
+import asyncio
 import math
 from collections.abc import Callable
 from typing import Protocol
@@ -55,20 +56,35 @@ class Rates:
         self._store = store
         self._wall_s = wall_s
         self._leases: dict[int, tuple[int, int]] = {}  # seller -> (second, units left)
+        self._leasing: dict[int, asyncio.Lock] = {}
 
     async def spend(self, seller: Seller) -> None:
         """Take one unit. Refuses with 429 when this second's are gone."""
-        second = math.floor(self._wall_s())
-        leased_in, left = self._leases.get(seller.id, (0, 0))
-        if leased_in == second and left < 0:
+        if self._take(seller.id):
+            return
+        # One lease at a time: those who wait for it share it, and waste none of the second's units.
+        async with self._leasing.setdefault(seller.id, asyncio.Lock()):
+            if not self._take(seller.id):
+                second = self._second()
+                want = max(1, seller.rate_per_s // 10)
+                left = await self._store.lease_rate(seller.id, seller.rate_per_s, want)
+                # None left: known to be gone until the next second.
+                self._leases[seller.id] = (second, left - 1)
+                if left == 0:
+                    raise _too_fast()
+
+    def _take(self, seller: int) -> bool:
+        """One unit of what this second's lease has left. Refuses when there is nothing to lease."""
+        leased_in, left = self._leases.get(seller, (0, 0))
+        if leased_in != self._second() or left == 0:
+            return False
+        if left < 0:
             raise _too_fast()
-        if leased_in != second or left == 0:
-            want = max(1, seller.rate_per_s // 10)
-            left = await self._store.lease_rate(seller.id, seller.rate_per_s, want)
-            if left == 0:
-                self._leases[seller.id] = (second, -1)  # known to be gone until the next second
-                raise _too_fast()
-        self._leases[seller.id] = (second, left - 1)
+        self._leases[seller] = (leased_in, left - 1)
+        return True
+
+    def _second(self) -> int:
+        return math.floor(self._wall_s())
 
 
 def _too_fast() -> Refusal:

@@ -3,12 +3,13 @@
 import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
+from uuid import UUID
 
 import orjson
 from aiohttp import web
 
 from exchange.deadline import Deadline
-from exchange.errors import Refusal
+from exchange.errors import Refusal, StoreUnavailable
 from exchange.house import House
 from exchange.http.problems import json_response
 from exchange.http.waiting import answer_of_lead
@@ -16,6 +17,7 @@ from exchange.sellers import Seller
 from exchange.store.rows import Claim, ClaimKey
 
 _LOOK_EVERY_S: Final = 0.05
+_FREE_WITHIN_S: Final = 0.5
 _FREE_AFTER: Final = frozenset(
     {400, 401, 403, 404, 408, 413, 422, 429, 503}
 )  # and 409, 5xx: nothing ran
@@ -28,7 +30,7 @@ class Replay:
     response: web.Response
 
 
-def read_key(request: web.Request, seller: Seller) -> ClaimKey | None:
+def read_key(request: web.Request, seller: Seller, run: UUID) -> ClaimKey | None:
     """The key of a request, if it has one. Refuses with 422 what is no key."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
@@ -37,7 +39,7 @@ def read_key(request: web.Request, seller: Seller) -> ClaimKey | None:
         raise Refusal(
             422, "invalid_request", "Idempotency-Key must be 1 to 255 visible ASCII characters"
         )
-    return ClaimKey(seller.id, request.path, key)
+    return ClaimKey(seller.id, request.path, key, run)
 
 
 async def claim(
@@ -49,7 +51,11 @@ async def claim(
     """
     digest = house.vault.blind("body", orjson.dumps(body, option=orjson.OPT_SORT_KEYS).hex())
     while True:
-        found = await house.store.claim(key, digest, house.worker)
+        try:
+            found = await house.store.claim(key, digest, house.worker)
+        except (StoreUnavailable, asyncio.CancelledError):
+            free_later(house, key)  # it may be ours without our having heard so
+            raise
         if found.won:
             return None
         if not found.same_body:
@@ -70,10 +76,17 @@ async def release(house: House, key: ClaimKey | None, refusal: Refusal) -> None:
     if key is None:
         return
     if refusal.status in _FREE_AFTER or refusal.status == 409 or refusal.status >= 500:
-        await house.store.free_claim(key)
+        freed = free_later(house, key)
+        # Usually at once, so that the key can be used again as soon as this is answered.
+        await asyncio.wait([freed], timeout=_FREE_WITHIN_S)
     else:
         stored = orjson.dumps({"problem": _kept(refusal)})
         await house.store.finish_claim(key, refusal.status, stored)
+
+
+def free_later(house: House, key: ClaimKey) -> "asyncio.Task[Any]":
+    """Free a key for sure, however long the database takes; nothing if another request has it."""
+    return house.own(house.insist(lambda: house.store.free_claim(key)), "free key")
 
 
 def _kept(refusal: Refusal) -> dict[str, Any]:

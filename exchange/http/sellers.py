@@ -16,7 +16,7 @@ from exchange.deadline import Deadline
 from exchange.errors import Refusal, StoreUnavailable
 from exchange.house import House
 from exchange.http.access import KeyRing, Rates, seller_of
-from exchange.http.idempotency import claim, read_key, release
+from exchange.http.idempotency import claim, free_later, read_key, release
 from exchange.http.limits import read_object
 from exchange.http.problems import json_response, unavailable
 from exchange.http.requests import find_market, read_ping, read_post, read_post_fields
@@ -73,7 +73,7 @@ class SellerDesk:
                 raise Refusal(503, "unavailable", retry_after_s=1)
             return json_response(work.result())
 
-        return await self._once(request, seller, body, deadline, run)
+        return await self._once(request, seller, body, deadline, run, goes_on=True)
 
     async def _ping(
         self, asking: Asking, deadline: Deadline, began_s: float, key: ClaimKey | None
@@ -88,6 +88,10 @@ class SellerDesk:
             if key is not None:
                 await self._house.store.finish_claim(key, 200, answer)
             return answer
+        except BaseException:
+            if key is not None:  # the seller may have hung up: nobody else would free it
+                free_later(self._house, key)
+            raise
         finally:
             self._pings -= 1
 
@@ -220,7 +224,14 @@ class SellerDesk:
     ) -> web.Response:
         """Store the lead, sell it as owned work, and answer by the deadline whatever it does."""
         house = self._house
-        holder = await house.store.open_lead(self._new_lead(lead, external_id), key)
+        try:
+            holder = await house.store.open_lead(self._new_lead(lead, external_id), key)
+        except (StoreUnavailable, asyncio.CancelledError):
+            # It may have been stored all the same: nothing has left, so it is taken back.
+            house.own(
+                house.insist(lambda: house.store.abandon_lead(lead.id, house.worker)), "take back"
+            )
+            raise
         if holder is not None:
             return await self._posted_before(holder, lead.deadline, None)
         house.failpoint("after_open")
@@ -384,9 +395,14 @@ class SellerDesk:
         body: dict[str, Any],
         deadline: Deadline,
         run: Run,
+        *,
+        goes_on: bool = False,
     ) -> web.Response:
-        """Run a request once per key, and leave the key as the contract says after a refusal."""
-        key = read_key(request, seller)
+        """Run a request once per key, and leave the key as the contract says after a refusal.
+
+        `goes_on`: when the seller hangs up, the run itself sees to the key.
+        """
+        key = read_key(request, seller, self._house.new_uuid())
         if key is not None:
             replay = await claim(self._house, key, body, deadline)
             if replay is not None:
@@ -396,8 +412,10 @@ class SellerDesk:
         except Refusal as refusal:
             await release(self._house, key, refusal)
             raise
-        except StoreUnavailable:
-            await release(self._house, key, Refusal(503, "unavailable"))
+        except BaseException as error:
+            gone = isinstance(error, asyncio.CancelledError)
+            if key is not None and not (gone and goes_on):  # after a bug, too, it is free again
+                free_later(self._house, key)
             raise
 
 

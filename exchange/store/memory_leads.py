@@ -138,7 +138,7 @@ class MemoryLeads(MemoryLedger):
         now = self.now()
         held = self._claims.get(key)
         if held is None or held.created_at < now - _CLAIM_LIVES:
-            self._claims[key] = MemoryClaim(body=body, owner=owner, created_at=now)
+            self._claims[key] = MemoryClaim(body=body, owner=owner, created_at=now, run=key.run)
             return Claim(won=True)
         return Claim(
             won=False, same_body=held.body == body, status=held.status, answer=held.answer,
@@ -152,5 +152,7 @@ class MemoryLeads(MemoryLedger):
 
     async def free_claim(self, key: ClaimKey) -> None:
         claim = self._claims.get(key)
-        if claim is not None and claim.status is None and claim.lead_id is None:
+        if claim is None or claim.run != key.run:
+            return
+        if claim.status is None and claim.lead_id is None:
             del self._claims[key]

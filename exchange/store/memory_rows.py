@@ -117,6 +117,7 @@ class MemoryClaim:
     body: bytes
     owner: int
     created_at: datetime
+    run: UUID | None = None
     lead_id: UUID | None = None
     status: int | None = None
     answer: bytes | None = None

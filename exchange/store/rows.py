@@ -1,6 +1,6 @@
 """What is written to and read from the books, as values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -177,11 +177,12 @@ class AttemptRow:
 
 @dataclass(frozen=True, slots=True)
 class ClaimKey:
-    """Who uses which Idempotency-Key where."""
+    """Who uses which Idempotency-Key where; `run` tells one request with it from another."""
 
     seller: int
     path: str
     key: str
+    run: UUID | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

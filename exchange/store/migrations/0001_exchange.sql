@@ -169,6 +169,7 @@ CREATE TABLE claim (                          -- Idempotency-Key
   key text NOT NULL,
   body bytea NOT NULL,                        -- keyed hash of the parsed body
   owner int NOT NULL,
+  run uuid,                                   -- the request that holds it: only that one may free it
   lead_id uuid,                               -- from the moment the lead is stored
   status int,                                 -- pings and stored refusals: the final answer
   answer bytea,

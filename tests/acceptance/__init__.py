@@ -1,0 +1,1 @@
+"""Acceptance: real processes, real sockets, real Postgres, reference buyers."""

@@ -1,0 +1,103 @@
+"""Keeps naive books of what everybody was told and holds them against the ledger and the buyers'.
+
+It knows nothing of how the exchange works: only answers, inboxes and the journal.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from buyers.money import parse_micros
+from exchange.books import broken_invariants, overdue
+from exchange.ids import read_id, write_id
+from tests.simulation.world import World
+
+
+def audit(world: World) -> list[str]:
+    """Every contradiction found; empty when nothing was lost, sold twice or wrongly paid."""
+    snapshot = world.store.snapshot()
+    return [
+        *world.bugs,
+        *broken_invariants(snapshot),
+        *overdue(snapshot),
+        *_leads_end(snapshot),
+        *_answers(world, snapshot),
+        *_inboxes(world, snapshot),
+        *_privacy(world),
+    ]
+
+
+def _leads_end(snapshot: Any) -> Iterator[str]:
+    """I9: once faults stop every lead comes to its end, unless its post waits for a person."""
+    waits = {one.lead_id for one in snapshot.attempts if one.state == "unconfirmed"}
+    for lead in snapshot.leads:
+        if lead.state == "open" and lead.id not in waits:
+            yield f"I9 lead {lead.id} stays open"
+
+
+def _answers(world: World, snapshot: Any) -> Iterator[str]:
+    """I7: every answer has its row, says what the row says, and says it again when asked again."""
+    accepted = {one.lead_id: one for one in snapshot.attempts if one.state == "accepted"}
+    for seller in world.sellers:
+        for told in seller.told:
+            if not told.answers:
+                yield f"I7 {seller.name} was never answered: {told.path} {told.key}"
+                continue
+            final = [raw for status, raw in told.answers if status == 200]
+            if len(set(final)) > 1:
+                yield f"{told.key}: two answers to one key: {final}"
+            if told.path == "/v1/leads" and final:
+                yield from _final(orjson.loads(final[-1]), accepted)
+            for status, _ in told.answers:
+                if status not in {200, 202, 410}:
+                    yield f"{told.path} {told.key} was answered {told.answers}"
+
+
+def _final(answer: dict[str, Any], accepted: dict[Any, Any]) -> Iterator[str]:
+    found = read_id("lead", answer["lead_id"])
+    assert found is not None
+    attempt = accepted.get(found[0])
+    if answer["outcome"] == "sold":
+        if attempt is None:
+            yield f"I7 {answer['lead_id']} was acknowledged as sold and is not"
+        elif attempt.payout != parse_micros(answer["price"]):
+            yield f"I10 {answer['lead_id']} was sold for {answer['price']}, booked {attempt.payout}"
+    elif attempt is not None:
+        yield f"I7 {answer['lead_id']} was acknowledged as {answer['outcome']} and is sold"
+
+
+def _inboxes(world: World, snapshot: Any) -> Iterator[str]:
+    """I6 and I7 on the buyers' side: what they accepted is what the ledger booked, once each."""
+    state = {write_id("att", one.id): one for one in snapshot.attempts}
+    holders: dict[str, set[str]] = defaultdict(set)
+    seen: set[str] = set()
+    for name, book in world.market.books.items():
+        for entry in book.accepted():
+            holders[entry.lead_id].add(name)
+            seen.add(entry.webhook_id)
+            attempt = state.get(entry.webhook_id)
+            if attempt is None:
+                yield f"I8 {name} has {entry.webhook_id}, which is not in the books"
+            elif attempt.state not in {"accepted", "unconfirmed"}:
+                yield f"I7 {name} accepted {entry.webhook_id}, booked as {attempt.state}"
+            elif parse_micros(entry.price) != attempt.price:
+                yield f"I10 {name} was asked {entry.price}, booked {attempt.price}"
+        for entry in book.posts:
+            if entry.bodies_differed:
+                yield f"{name} was sent another body under {entry.webhook_id}"
+    for lead_id, names in holders.items():
+        if len(names) > 1:
+            yield f"I6 {lead_id} is in the books of {sorted(names)}"
+    for webhook_id, attempt in state.items():
+        if attempt.state == "accepted" and webhook_id not in seen:
+            yield f"I7 {webhook_id} was booked as accepted, its buyer does not have it"
+
+
+def _privacy(world: World) -> Iterator[str]:
+    """No ping shows a post-stage field."""
+    for name, book in world.market.books.items():
+        for fields in book.pings_seen:
+            if not fields.keys() <= {"state", "amount"}:
+                yield f"{name} was pinged with {sorted(fields)}"
