@@ -142,7 +142,8 @@ def _together(
                 if one not in verticals
             ]
     for slug, body in bodies["contract"].items():
-        touched = ("contract", slug) in written
+        # A changed vertical may have lost a field that a stored contract's filter reads.
+        touched = ("contract", slug) in written or ("vertical", body["vertical"]) in written
         if touched or ("plan", body["vertical"]) in written:
             path = f"contract {slug}"
             plan = plans.get(body["vertical"]) or default_plan(body["vertical"])

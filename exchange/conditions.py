@@ -4,6 +4,7 @@ Limits keep a filter from becoming a program: 4 levels deep, 200 conditions, 50,
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -172,6 +173,9 @@ def _single(value: Any, field: Field) -> Any:
             if type(value) not in {str, int} or value not in field.values:
                 raise ValueError("must be one of the field's values")
             return value
+        case "datetime":
+            # As text "…:00.5Z" would sort before "…:00Z".
+            return datetime.fromisoformat(_normal(value, field.type))
         case _:
             return _normal(value, field.type)
 

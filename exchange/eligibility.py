@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -156,22 +157,26 @@ def _condition(condition: Condition) -> Predicate:
 
 
 def _look_up(condition: Condition) -> Callable[[Fields], Any]:
-    """Decimal fields travel as strings; a condition on one has a Decimal and compares as such."""
+    """Decimals and instants travel as text; a condition on one has the value and compares as such."""
     look_up = _path(condition.field)
     sample = condition.value
     if isinstance(sample, (tuple, frozenset)):
         sample = next(iter(sample), None)
-    if not isinstance(sample, Decimal):
+    read = _READ.get(type(sample))
+    if read is None:
         return look_up
 
-    def look_up_decimal(fields: Fields) -> Decimal | None:
+    def look_up_value(fields: Fields) -> Any:
         found = look_up(fields)
         try:
-            return None if found is None else Decimal(str(found))
-        except InvalidOperation:  # kept from before the field became a decimal
+            return None if found is None else read(str(found))
+        except (InvalidOperation, ValueError):  # kept from before the field became of this kind
             return None
 
-    return look_up_decimal
+    return look_up_value
+
+
+_READ: dict[type, Callable[[str], Any]] = {Decimal: Decimal, datetime: datetime.fromisoformat}
 
 
 def _path(dotted: str) -> Callable[[Fields], Any]:

@@ -6,7 +6,7 @@ that a restarted worker goes on counting where it was; the office reads them all
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
@@ -25,13 +25,30 @@ def count_as(process: str) -> None:
     values.ValueClass = values.MultiProcessValue(process_identifier=lambda: process)  # type: ignore[no-untyped-call]
 
 
+_Mode = Literal["livesum", "livemax", "livemin"]
+
+
+def _counter(to: CollectorRegistry, name: str, text: str, *labels: str) -> Counter:
+    return Counter(name, text, labels, registry=to)
+
+
+def _gauge(to: CollectorRegistry, name: str, text: str, mode: _Mode, *labels: str) -> Gauge:
+    return Gauge(name, text, labels, multiprocess_mode=mode, registry=to)
+
+
 class Metrics:
     """The series, and the methods of exchange.observe.Observer that feed them."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         to = registry or CollectorRegistry()
-        self.pings = Counter(
-            "exchange_pings", "Auctions by outcome.", ("vertical", "outcome", "reason"), registry=to
+        self._declare_trade(to)
+        self._declare_buyers(to)
+        self._declare_house(to)
+
+    def _declare_trade(self, to: CollectorRegistry) -> None:
+        money = ("vertical", "currency")
+        self.pings = _counter(
+            to, "exchange_pings", "Auctions by outcome.", "vertical", "outcome", "reason"
         )
         self.auction = Histogram(
             "exchange_auction_seconds",
@@ -42,72 +59,48 @@ class Metrics:
         self.asked = Histogram(
             "exchange_auction_buyers", "Contracts asked per auction.", buckets=_FANOUT, registry=to
         )
-        self.results = Counter(
-            "exchange_buyer_pings",
-            "Results of pings by buyer.",
-            ("buyer", "result", "reason"),
-            registry=to,
-        )
-        self.late_bids = Counter(
-            "exchange_buyer_late_bids", "Bids after the close: void.", ("buyer",), registry=to
-        )
-        self.posts = Counter(
-            "exchange_buyer_posts",
-            "Deliveries by buyer.",
-            ("buyer", "outcome", "reason"),
-            registry=to,
-        )
-        self.leads = Counter(
-            "exchange_leads",
-            "Leads that ended.",
-            ("vertical", "outcome", "reason", "tier"),
-            registry=to,
+        self.leads = _counter(
+            to, "exchange_leads", "Leads that ended.", "vertical", "outcome", "reason", "tier"
         )
         self.lead = Histogram(
             "exchange_lead_seconds",
-            "From a lead's arrival to its final answer.",
+            "From a lead's arrival to its end.",
             buckets=_SECONDS,
             registry=to,
         )
-        self.revenue = Counter(
-            "exchange_revenue_micros",
-            "What buyers pay for sold leads.",
-            ("vertical", "currency"),
-            registry=to,
+        self.revenue = _counter(
+            to, "exchange_revenue_micros", "What buyers pay for sold leads.", *money
         )
-        self.payout = Counter(
-            "exchange_payout_micros",
-            "What sellers get for sold leads.",
-            ("vertical", "currency"),
-            registry=to,
+        self.payout = _counter(
+            to, "exchange_payout_micros", "What sellers get for sold leads.", *money
         )
-        self.refusals = Counter(
-            "exchange_refusals", "Requests stopped at the door.", ("code",), registry=to
+
+    def _declare_buyers(self, to: CollectorRegistry) -> None:
+        self.results = _counter(
+            to, "exchange_buyer_pings", "Results of pings by buyer.", "buyer", "result", "reason"
         )
-        self.recovered_total = Counter(
-            "exchange_recovered", "Left by dead workers and taken over.", ("what",), registry=to
+        self.late_bids = _counter(
+            to, "exchange_buyer_late_bids", "Bids after the close: void.", "buyer"
         )
-        self.faults = Counter(
-            "exchange_faults", "Bugs caught by a last net.", ("where",), registry=to
+        self.posts = _counter(
+            to, "exchange_buyer_posts", "Deliveries by buyer.", "buyer", "outcome", "reason"
         )
-        self.wire = Gauge(
-            "exchange_wire_connections",
-            "Connections to buyers.",
-            ("state",),
-            multiprocess_mode="livesum",
-            registry=to,
+
+    def _declare_house(self, to: CollectorRegistry) -> None:
+        self.refusals = _counter(to, "exchange_refusals", "Requests stopped at the door.", "code")
+        self.recovered_total = _counter(
+            to, "exchange_recovered", "Left by dead workers and taken over.", "what"
         )
-        self.lag = Gauge(
-            "exchange_loop_lag_seconds",
-            "How late the event loop is.",
-            multiprocess_mode="livemax",
-            registry=to,
+        self.faults = _counter(to, "exchange_faults", "Bugs caught by a last net.", "where")
+        self.wire = _gauge(
+            to, "exchange_wire_connections", "Connections to buyers.", "livesum", "state"
         )
-        self.catalogue = Gauge(
+        self.lag = _gauge(to, "exchange_loop_lag_seconds", "How late the event loop is.", "livemax")
+        self.catalogue = _gauge(
+            to,
             "exchange_catalogue_version",
-            "The catalogue in force.",
-            multiprocess_mode="livemin",
-            registry=to,
+            "The oldest catalogue in force in any worker.",
+            "livemin",
         )
 
     def pinged(self, receipt: Mapping[str, Any]) -> None:

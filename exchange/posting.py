@@ -184,6 +184,8 @@ def detail_of(result: PostResult) -> bytes:
         )
         if getattr(result, name, None) is not None
     }
+    if "elapsed_ms" in kept:
+        kept["elapsed_ms"] = round(kept["elapsed_ms"], 1)
     return orjson.dumps(kept)
 
 

@@ -64,6 +64,7 @@ class AuctionReason(Reason):
     BID_EXPIRED = "bid_expired", 512, "The bid had expired when the lead was posted."
     REJECTED_BY_ALL = "rejected_by_all", 530, "Everyone the lead was posted to refused it."
     DEADLINE = "deadline", 531, "The seller's time ended first."
+    UNCONFIRMED = "unconfirmed", 611, "A test post may have arrived; nobody said so."
     SELLER_GONE = "seller_gone", 610, "The seller hung up before the lead left."
 
 

@@ -231,6 +231,10 @@ async def sell(
         tried.add(attempt.buyer)
         if attempt.state is AttemptState.ACCEPTED:
             return Ending(attempts=tuple(attempts), skipped=tuple(skipped), sold=attempt)
+        if attempt.state.is_open and lead.test:  # nobody will ever ask about a test
+            return Ending(
+                attempts=tuple(attempts), skipped=tuple(skipped), reason=AuctionReason.UNCONFIRMED
+            )
         if attempt.state.is_open:
             return Ending(attempts=tuple(attempts), skipped=tuple(skipped), pending=True)
     reason = _unsold_reason(house, lead, attempts, skipped)

@@ -13,6 +13,7 @@ from exchange.books import overdue
 from exchange.reasons import SkipReason
 from exchange.store.memory_rows import bucket_start
 from exchange.store.rows import (
+    Adopted,
     AttemptState,
     Claim,
     ClaimKey,
@@ -180,6 +181,10 @@ async def test_of_several_full_limits_the_oldest_is_named(books: Books) -> None:
     contract = await books.one(cap("concurrent", 0), cap("spend", 0), cap("sales", 0))
     assert await books.sell(contract) is Verdict.CAP_CONCURRENT
     assert (await books.store().usage()).full == {contract.id: SkipReason.CAP_CONCURRENT}
+    buyer = await books.buyer("acme", caps=[cap("spend", 0)])
+    younger = await books.contract("a", buyer, caps=[cap("sales", 0)])
+    assert await books.sell(younger) is Verdict.CAP_SPEND
+    assert (await books.store().usage()).full[younger.id] is SkipReason.CAP_SPEND
 
 
 async def test_a_share_counts_and_limits_nothing(books: Books) -> None:
@@ -664,6 +669,41 @@ async def test_a_release_goes_to_the_very_bucket(database: str) -> None:
         await books.close()
 
 
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+AWARD = """SELECT award_many(ARRAY[$1::uuid], ARRAY[$2::uuid], ARRAY[$3::int], '{0}', '{2}', '{1}',
+  ARRAY[$4::int], ARRAY[$5::int], '{t}', ARRAY[NULL::text], 1)"""
+
+
+@pytest.mark.parametrize("end", ["close", "abandon", "adopt"])
+async def test_a_lead_does_not_end_under_an_award_in_flight(database: str, end: str) -> None:
+    books = PostgresBooks(database)
+    await books.open()
+    store, contract, lead_id = books.store(2), await books.one(), await books.lead(worker=1)
+    await books.store(1).beat(1)
+    await books.die(1)
+    await books.pass_time(2)
+    awarding = await asyncpg.connect(database)
+    try:
+        async with awarding.transaction():
+            arguments = (books.uuid(), lead_id, contract.id, books.payable, books.margin)
+            assert await awarding.fetchval(AWARD, *arguments) == ["granted"]
+            if end == "adopt":
+                assert await store.adopt(2) == Adopted()  # not now
+            else:
+                work = books.end(lead_id) if end == "close" else store.abandon_lead(lead_id, 1)
+                ending = asyncio.ensure_future(work)
+                while not await books.sql.fetchval(WAITING):
+                    assert not ending.done()
+        if end == "adopt":
+            assert await store.adopt(2) == Adopted((lead_id,), 1, 0)
+        else:
+            assert not await ending
+        assert await books.broken() == []
+    finally:
+        await awarding.close()
+        await books.close()
+
+
 async def test_caps_change_beside_a_settlement_without_a_deadlock(database: str) -> None:
     books = PostgresBooks(database)
     await books.open()
@@ -676,8 +716,7 @@ async def test_caps_change_beside_a_settlement_without_a_deadlock(database: str)
             change = "SELECT set_cap($1, $2, 'total', 'UTC', $3)"
             await writer.execute(change, contract.id, "spend", 8 * PRICE)
             settling = asyncio.create_task(books.settle(order.id, "rejected"))
-            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-            while not await books.sql.fetchval(waiting):
+            while not await books.sql.fetchval(WAITING):
                 assert not settling.done()
             await writer.execute(change, contract.id, "sales", 4)
         assert await settling is Settled.OK

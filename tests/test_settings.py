@@ -282,7 +282,9 @@ def test_the_shipped_file_says_unit_range_and_purpose() -> None:
     """Each setting has a sentence, and each number the range that is enforced."""
     lines = {
         found[1]: found[2]
-        for found in re.finditer(r"^# ([a-z_]+) = [^#]*#(.*)$", SHIPPED.read_text("utf-8"), re.MULTILINE)
+        for found in re.finditer(
+            r"^# ([a-z_]+) = [^#]*#(.*)$", SHIPPED.read_text("utf-8"), re.MULTILINE
+        )
     }
     for section in (Settings, *(type(getattr(Settings(), n)) for n in ("ping", "post", "http"))):
         for name, field in section.model_fields.items():

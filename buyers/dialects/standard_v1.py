@@ -23,6 +23,7 @@ from buyers.money import MoneyInvalid, format_micros, parse_micros
 from buyers.reasons import BuyerReason
 
 NOTE_MAX = 200  # characters of a buyer's own words that are kept
+NAME_MAX = 255  # characters of a buyer's own id for a bid
 _REDIRECT_MAX = 2048
 _BID_REASONS = {
     "not_a_number": BuyerReason.BID_NOT_A_NUMBER,
@@ -94,9 +95,12 @@ def _read_price(
     expires = answer.get("expires_in_s")
     if expires is not None and not _is_seconds(expires):
         return Invalid(reason=BuyerReason.BID_EXPIRY_INVALID, elapsed_ms=elapsed_ms)
+    bid_id = answer.get("bid_id")
+    if bid_id is not None and not _is_name(bid_id):
+        return Missed(reason=BuyerReason.GARBLED, elapsed_ms=elapsed_ms, status=200)
     return Bid(
         price_micros=price,
-        bid_id=_note(answer.get("bid_id")),
+        bid_id=None if bid_id is None else str(bid_id),
         expires_in_s=None if expires is None else int(expires),
         elapsed_ms=elapsed_ms,
     )
@@ -177,6 +181,13 @@ def _note(value: object) -> str | None:
     if not isinstance(value, (str, int)) or isinstance(value, bool):
         return None
     return "".join(c for c in str(value)[:NOTE_MAX] if c.isprintable()) or None
+
+
+def _is_name(value: object) -> bool:
+    """A buyer's own id: it is sent back exactly, so what cannot be kept is not taken."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < 2**63
+    return isinstance(value, str) and 0 < len(value) <= NAME_MAX and value.isprintable()
 
 
 def _redirect(value: object) -> str | None:

@@ -63,6 +63,7 @@ def net_under(observer: Observer) -> Any:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        allowed = None  # methods, where another one was used
         try:
             return await handler(request)
         except Refusal as refusal:
@@ -71,13 +72,17 @@ def net_under(observer: Observer) -> Any:
             found = unavailable()
         except web.HTTPException as error:
             found = _of_router(error)
+            allowed = error.headers.get("Allow")
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - the last net: told, counted, answered
             observer.broke(f"{request.method} {_route(request)}", error)
             found = Refusal(500, "internal", "a fault of the exchange; it has been recorded")
         observer.refused(found.code)
-        return problem_response(found)
+        response = problem_response(found)
+        if allowed is not None:
+            response.headers["Allow"] = allowed
+        return response
 
     return middleware
 

@@ -97,12 +97,16 @@ class SellerDesk:
 
     async def _store_ping(self, auction: Auction, began_s: float) -> dict[str, Any]:
         asking, house = auction.asking, self._house
-        expires_at = house.store.now() + timedelta(seconds=house.settings.ping.quote_ttl_s)
+        best = auction.ranking.placed[0] if auction.ranking.placed else None
+        # A quote is as good as the bid behind it: a bid may live shorter than the quote would.
+        lives_s = house.settings.ping.quote_ttl_s
+        if best is not None and best.offer.expires_in_s is not None:
+            lives_s = min(lives_s, best.offer.expires_in_s)
+        expires_at = house.store.now() + timedelta(seconds=lives_s)
         answer = quote(auction, round((house.now_s() - began_s) * 1000)) | {
             "expires_at": utc(expires_at)
         }
         record = receipt.ping_receipt(auction, answer)
-        best = auction.ranking.placed[0] if auction.ranking.placed else None
         await house.store.put_ping(
             PingRow(
                 id=auction.ping_id,

@@ -14,6 +14,7 @@ from exchange.errors import StoreUnavailable
 from exchange.http.problems import net_under
 from exchange.metrics import CONTENT_TYPE, OfficeMetrics
 from exchange.observe import Observer
+from exchange.office import front
 from exchange.process import Orders, run_child, say_ready
 from exchange.settings import Settings, split_address
 from exchange.store.database import Database
@@ -24,6 +25,7 @@ FROM attempt WHERE state IN ('intent', 'unconfirmed') GROUP BY state"""
 _HELD: Final = """SELECT y.currency, sum(a.price)::float8 FROM attempt a JOIN buyer y ON y.id = a.buyer_id
 WHERE a.state IN ('intent', 'unconfirmed') GROUP BY 1"""
 _ALIVE: Final = "SELECT count(*) FROM worker WHERE beat_at > now() - interval '3 s'"
+_CURRENCIES: Final = "SELECT slug, body->>'currency' FROM document WHERE kind = 'vertical'"
 _OLD_CLAIMS: Final = "DELETE FROM claim WHERE created_at < now() - interval '25 hours'"
 
 
@@ -39,6 +41,7 @@ class Office:
         app = web.Application(middlewares=[net_under(observer)])
         app.add_routes(health_routes(self.orders.name, lambda: 0, self.ready))
         app.router.add_get("/metrics", self.scrape)
+        app.router.add_get("/", self.front)
         return app
 
     async def ready(self) -> bool:
@@ -52,6 +55,13 @@ class Office:
             await self._read_books()
         text = await asyncio.to_thread(self.metrics.scrape)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
+
+    async def front(self, _request: web.Request) -> web.Response:
+        rows = await self.db.fetch(front.TODAY)
+        currencies = await self.db.fetch(_CURRENCIES)
+        alive = await self.db.fetchval(_ALIVE)
+        html = front.page([tuple(row) for row in rows], dict(map(tuple, currencies)), alive)
+        return web.Response(text=html, content_type="text/html", headers=front.HEADERS)
 
     async def _read_books(self) -> None:
         found: dict[str, tuple[Any, ...]] = {

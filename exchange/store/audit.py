@@ -1,7 +1,9 @@
 """Copies the books of a running database for `exchange verify`: one snapshot, nothing locked."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
 import asyncpg
 
@@ -29,6 +31,15 @@ _LEADS = "SELECT id, state, test FROM lead"
 _ATTEMPTS = """SELECT id, lead_id, buyer_id, seller_account, margin_account, slot, state, price, payout, buckets,
   created_at, next_try_at FROM attempt"""
 _BUCKETS_AT = 9
+_RECEIPTS = "SELECT receipt FROM ping ORDER BY id DESC LIMIT $1"
+_PRICES = """SELECT a.lead_id, a.contract, a.price, l.request FROM attempt a JOIN lead l ON l.id = a.lead_id
+WHERE a.tier = 'auction' ORDER BY a.id DESC LIMIT $1"""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    pings: list[bytes]
+    prices: list[tuple[UUID, str, int, bytes]]  # lead, contract, booked price, the lead's request
 
 
 async def read_snapshot(dsn: str) -> Snapshot:
@@ -45,6 +56,20 @@ async def read_snapshot(dsn: str) -> Snapshot:
             await connection.close(timeout=CALL_TIMEOUT_S)
     except AWAY as error:
         raise StoreUnavailable("the database went away during the audit") from error
+
+
+async def read_receipts(dsn: str, newest: int) -> Receipts:
+    """The newest receipts and what was booked on their offers, for the replay of I10."""
+    try:
+        connection = await asyncpg.connect(dsn, timeout=CALL_TIMEOUT_S)
+        try:
+            pings = await connection.fetch(_RECEIPTS, newest)
+            prices = await connection.fetch(_PRICES, newest)
+        finally:
+            await connection.close(timeout=CALL_TIMEOUT_S)
+    except AWAY as error:
+        raise StoreUnavailable("the database went away during the audit") from error
+    return Receipts([row[0] for row in pings], [tuple(row) for row in prices])
 
 
 async def _read(connection: "asyncpg.Connection[asyncpg.Record]") -> Snapshot:
