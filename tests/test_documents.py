@@ -1,7 +1,7 @@
 """Documents of contracts, buyers, sellers and plans: defaults, refusals, every problem at once."""
 
 import copy
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -589,7 +589,8 @@ NORMALISED = [
     ("phone", "eq", "(512) 555-0147", "+15125550147"),
     ("make", "eq", " Ford ", "Ford"),
     ("moved", "lt", "2026-01-31", "2026-01-31"),
-    ("seen", "gte", "2026-01-31T09:30:00+02:00", "2026-01-31T07:30:00Z"),
+    # an instant, not its text: "…:00.5Z" would sort before "…:00Z"
+    ("seen", "gte", "2026-01-31T09:30:00+02:00", datetime(2026, 1, 31, 7, 30, tzinfo=UTC)),
 ]
 
 

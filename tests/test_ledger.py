@@ -279,7 +279,7 @@ async def test_words_said_at_once_of_one_attempt_follow_each_other(books: Books)
             books.settle(order.id, "accepted"),
             books.settle(order.id, "rejected"),
         )
-        assert said == [Settled.OK, Settled.OK, Settled.OK, Settled.ACCEPTED]
+        assert list(said) == [Settled.OK, Settled.OK, Settled.OK, Settled.ACCEPTED]
 
 
 # --- caps that change -----------------------------------------------------------------------------

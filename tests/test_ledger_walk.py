@@ -12,7 +12,7 @@ from exchange.books import Snapshot
 from exchange.store.rows import AttemptRow, AwardOrder, ClaimKey, LeadRow, NewLead
 from tests.ledgers import MICROS, SELLER, Books, MemoryBooks, Party, PostgresBooks, cap
 
-SEEDS, STEPS = 16, 150
+SEEDS, STEPS = 8, 150
 WORKERS = (1, 2, 3)
 Command = tuple[str, Callable[[Books], Awaitable[object]]]
 

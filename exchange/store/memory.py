@@ -140,7 +140,12 @@ class MemoryStore(MemoryLeads):
         return silence > _GIVEN_UP or (silence > _SILENT and worker not in self._sessions)
 
     def _interrupt(self, dead: set[int], worker: int) -> int:
-        """Where an intent's lead went nobody knows: it may have been sent."""
+        """Where an intent's lead went nobody knows: it may have been sent; who asked has not heard."""
+        now = self.now()
+        for attempt in self._open_attempts.values():
+            due = attempt.next_try_at
+            if attempt.owner in dead and due is not None and now < due <= now + _LEASE:
+                attempt.owner, attempt.next_try_at = worker, now
         intents = [
             attempt
             for attempt in self._open_attempts.values()

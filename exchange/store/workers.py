@@ -26,6 +26,11 @@ UPDATE attempt SET fence = fence + 1, owner = $1, state = 'unconfirmed', next_tr
   detail = coalesce(detail, convert_to('{"reason":"interrupted"}', 'UTF8'))
 WHERE id IN (SELECT id FROM attempt WHERE owner = ANY ($2) AND state = 'intent' ORDER BY id FOR UPDATE SKIP LOCKED)
 RETURNING id"""
+# Who was asking when he died has not heard; otherwise his claim would run for its 60 s.
+_TAKE_CLAIMED = """
+UPDATE attempt SET owner = $1, next_try_at = now()
+WHERE id IN (SELECT id FROM attempt WHERE owner = ANY ($2) AND state = 'unconfirmed' AND next_try_at > now()
+               AND next_try_at <= now() + interval '60 s' ORDER BY id FOR UPDATE SKIP LOCKED)"""
 # Locked before it is asked whether they have attempts: an award in flight holds its lead shared.
 _LOCK_LEADS = """
 SELECT id FROM lead WHERE owner = ANY ($1) AND state = 'open' ORDER BY id FOR UPDATE SKIP LOCKED"""
@@ -96,6 +101,7 @@ class Workers:
                 left = [row[0] for row in await connection.fetch(_LOCK_LEADS, dead)]
                 freed = await connection.fetchval(_FREE_LEADS, left)
                 freed += await connection.fetchval(_FREE_CLAIMS, dead)
+                await connection.execute(_TAKE_CLAIMED, worker, dead)
                 interrupted = await connection.fetch(_TAKE_INTENTS, worker, dead)
                 leads = await connection.fetch(_TAKE_LEADS, worker, left)
             await connection.execute(_FORGET, dead)

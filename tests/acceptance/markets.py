@@ -231,8 +231,9 @@ async def a_market(
     schema: list[dict[str, Any]] = _SCHEMA,
     seller: Mapping[str, Any] = {},
     margin: str = "20",
+    **head: Any,
 ) -> AsyncIterator[Market]:
-    """Open a market and wait until every worker knows it."""
+    """Open a market and wait until every worker knows it. `head` are properties of the vertical."""
     vertical = f"v{next(_numbers)}"
     tempers = [
         {"name": f"{one.name}-{vertical}", "secret": SECRET, **one.temper} for one in stands
@@ -242,7 +243,8 @@ async def a_market(
     session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
     try:
         base_url = await reference.start()
-        wanted = _documents(vertical, stands, base_url, tiers, schema, seller, margin)
+        wanted = _documents(vertical, stands, base_url, tiers, seller)
+        wanted[0][1].update(fields=schema, margin={"percent": margin, "fixed": "0"}, **head)
         key = f"lx_seller_{uuid4().hex}"
         guard = Guard(allowed_networks=exchange_networks())
         await apply(db, exchange.vault, guard, wanted, by="test")
@@ -297,16 +299,11 @@ def _documents(
     stands: tuple[Stand, ...],
     base_url: str,
     tiers: list[dict[str, Any]] | None,
-    schema: list[dict[str, Any]],
     seller: Mapping[str, Any],
-    margin: str,
 ) -> Wanted:
     usual = [{"name": "auction", "mode": "auction"}, {"name": "rest", "mode": "priority"}]
     wanted: Wanted = [
-        ("vertical", {
-            "slug": vertical, "name": vertical, "margin": {"percent": margin, "fixed": "0"},
-            "fields": schema,
-        }),
+        ("vertical", {"slug": vertical, "name": vertical}),
         ("plan", {"vertical": vertical, "tiers": tiers or usual}),
         ("seller", {
             "slug": f"s-{vertical}", "name": "Seller", "verticals": [vertical],
