@@ -5,6 +5,7 @@ real socket or thread in flight it would jump too early, so only scripted transp
 """
 
 import asyncio
+import math
 import selectors
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -121,11 +122,15 @@ class ScriptedTransport:
         says = self.script[pool]
         call = self.calls[pool] = ScriptedCall(pool, now_ms())
         self.payloads[pool] = payload
+        left_ms = deadline * 1000 - call.sent_ms
+        if left_ms < math.inf and (says.after_ms is None or says.after_ms > left_ms):
+            says = Says(left_ms, None, failure=Failure.TIMED_OUT)  # as the wire does
 
         def answer() -> None:
             call.answered_ms = now_ms()
             took_ms = round(call.answered_ms - call.sent_ms, 6)
-            done(Reply(says.status, says.body, says.failure, written=True, elapsed_ms=took_ms))
+            written = says.failure is not Failure.UNREACHABLE
+            done(Reply(says.status, says.body, says.failure, written=written, elapsed_ms=took_ms))
 
         if says.after_ms == 0:
             answer()
