@@ -21,6 +21,7 @@ class Size:
     rate_per_s: float
     rounds: int = 1
     warm_up: int = 0
+    idle_s: float = 0.5  # how long it is watched doing nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +102,9 @@ async def _bids_of(house: Rig, tally: Tally) -> list[int]:
     return found
 
 
-# --- 2: ten buyers who answer at once, beside a peer ------------------------------------------------
+# --- 2: ten buyers who answer at once, beside a peer ----------------------------------------------
 
-PINGS = Size(pings=600, rate_per_s=50, rounds=3, warm_up=200)
+PINGS = Size(pings=600, rate_per_s=50, rounds=3, warm_up=200, idle_s=5)
 _TEN = Market(buyers=tuple(BuyerSpec(name=f"b{n}", price=f"{10 + n}.00") for n in range(10)))
 
 
@@ -118,6 +119,7 @@ class _Side:
     tally: Tally = field(default_factory=Tally)
     cpu_s: float = 0.0
     database_s: float = 0.0
+    idle_ms: float = 0.0  # CPU a second without a ping: beats, refreshes
 
     @property
     def cpu_ms(self) -> float:
@@ -125,7 +127,7 @@ class _Side:
 
 
 async def pings(seed: int, size: Size = PINGS) -> Findings:
-    """One worker and the peer, in turn, asked the same by the same generator, with the same buyers."""
+    """One worker and the peer, in turn: the same asked by the same generator, the same buyers."""
     async with (
         rig.started(_TEN) as house,
         rig.peer(_TEN, house.buyers_url) as (peer_url, peer_pid),
@@ -141,6 +143,7 @@ async def _rounds(seed: int, size: Size, sides: tuple[_Side, _Side], postmaster:
     warm = poisson(ping_bodies(size.warm_up, seed), rate_per_s=size.rate_per_s, seed=seed)
     for side in sides:
         await fire(f"{side.url}/v1/pings", side.headers, warm)
+    await _watch_idle(size.idle_s, sides)
     for number in range(size.rounds):
         bodies = ping_bodies(size.pings, seed + 1 + number)
         arrivals = poisson(bodies, rate_per_s=size.rate_per_s, seed=seed + 1 + number)
@@ -154,6 +157,14 @@ async def _rounds(seed: int, size: Size, sides: tuple[_Side, _Side], postmaster:
     return "-".join(hashes)
 
 
+async def _watch_idle(idle_s: float, sides: tuple[_Side, _Side]) -> None:
+    await asyncio.sleep(0.6)
+    before_s = [rig.cpu_s(side.pid) for side in sides]
+    await asyncio.sleep(idle_s)
+    for side, cpu_s in zip(sides, before_s, strict=True):
+        side.idle_ms = 1000 * (rig.cpu_s(side.pid) - cpu_s) / idle_s
+
+
 def _compare(size: Size, ours: _Side, theirs: _Side, work: str) -> Findings:
     rows: list[tuple[str, tuple[float | None, ...]]] = [
         _row("answered", float(ours.tally.answered), float(theirs.tally.answered)),
@@ -163,6 +174,7 @@ def _compare(size: Size, ours: _Side, theirs: _Side, work: str) -> Findings:
         both = (percentile(side.tally.latencies_ms, percent) for side in (ours, theirs))
         rows.append(_row(f"p{percent}, ms", *both))
     rows.append(_row("CPU per ping, ms", ours.cpu_ms, theirs.cpu_ms))
+    rows.append(("idle CPU, ms a second", (ours.idle_ms, theirs.idle_ms, None)))
     database_ms = 1000 * ours.database_s / max(1, ours.tally.answered)
     rows.append(("Postgres per ping, ms", (database_ms, None, None)))
     both_sides = [(ours.tally, ours.name), (theirs.tally, theirs.name)]

@@ -39,6 +39,8 @@ async def keep_watch(house: House) -> None:
 async def one_round(house: House, *, sweep: bool) -> None:
     """One beat and whatever is to be taken up now."""
     await house.store.beat(house.worker)
+    if not house.loaded:  # without a catalogue nobody can be asked, and nothing resumed
+        return
     adopted = await house.store.adopt(house.worker)
     for lead_id in adopted.leads:
         house.own(resume(house, lead_id), "resume")

@@ -16,7 +16,7 @@ from buyers.guard import Target
 from buyers.messages import Bid, Invalid, Missed, NoBid, PingResult
 from buyers.reasons import BuyerReason
 from buyers.wire import Failure, Reply
-from exchange import sale
+from exchange import pinging
 from exchange.fanout import Question, ask_all, missed_reason
 from tests.making import a_contract
 from tests.virtual import Deadlock, Says, ScriptedTransport, now_ms, pass_ms, run
@@ -261,7 +261,7 @@ def test_a_fault_of_ours_in_one_reading_costs_that_bid_only() -> None:
 
     def reads(contract: Contract, reply: Reply) -> PingResult:
         contract = None if contract.slug == "bob" else contract  # type: ignore[assignment]
-        return sale._read_bid(house, "ping_1", contract, reply)
+        return pinging._read_bid(house, "ping_1", contract, reply)
 
     outcome = auction(("ann", bids(120)), ("bob", bids(90)), read_by=reads)
 

@@ -11,7 +11,7 @@ import pytest
 
 from buyers.messages import Rejected
 from buyers.reasons import BuyerReason
-from exchange import posting, resolving, sale
+from exchange import ending, posting, resolving, sale
 from exchange.store.memory import MemoryStore
 from exchange.store.rows import AttemptState, Claim, Verdict
 from tests.simulation.run import simulate
@@ -100,7 +100,7 @@ def acknowledges_before_the_commit(patch: pytest.MonkeyPatch) -> None:
         if ending.sold is None and not ending.pending and not ending.gone:
             import orjson
 
-            return orjson.dumps(sale.final_answer(house, lead, ending))
+            return orjson.dumps(ending.final_answer(house, lead, ending))
         return await honest(house, lead, ending)
 
     patch.setattr(sale, "conclude", conclude)

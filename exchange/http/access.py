@@ -42,10 +42,11 @@ class KeyRing:
         if scheme.lower() != "bearer" or not key or len(key) > 500:
             raise Refusal(401, "unauthenticated", "send Authorization: Bearer KEY")
         digest = self._vault.key_digest(key.strip())
-        found = self._live.get(digest) or await self._keys.find(digest)
+        live = self._live  # should it be reloaded while we look, the newer one has the last word
+        found = live.get(digest) or await self._keys.find(digest)
         if found is None:
             raise Refusal(401, "unauthenticated", "the key is unknown or revoked")
-        self._live[digest] = found
+        live[digest] = found
         return found
 
 

@@ -50,5 +50,7 @@ async def revoke_key(db: Database, key_id: str) -> bool:
 
 
 async def list_keys(db: Database) -> list[ListedKey]:
-    rows = await db.fetch("SELECT id, role, owner, created_at, revoked_at FROM api_key ORDER BY created_at, id")
+    rows = await db.fetch(
+        "SELECT id, role, owner, created_at, revoked_at FROM api_key ORDER BY created_at, id"
+    )
     return [ListedKey(Key(r[0], r[1], r[2]), r[3], r[4]) for r in rows]

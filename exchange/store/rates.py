@@ -11,5 +11,7 @@ class RateLeases:
 
     async def lease_rate(self, owner: int, rate: int, want: int) -> int:
         """Units granted of this second's `rate`, at most `want`; 0: none are left."""
-        granted: int = await self._rate_db.fetchval("SELECT lease_rate($1, $2, $3)", owner, rate, want)
+        granted: int = await self._rate_db.fetchval(
+            "SELECT lease_rate($1, $2, $3)", owner, rate, want
+        )
         return granted

@@ -197,7 +197,11 @@ def scratch() -> Iterator[Path]:
 
 @contextmanager
 def an_exchange(
-    *, workers: int = 2, database: str | None = None, environment: Mapping[str, str] = {}, **settings: Any
+    *,
+    workers: int = 2,
+    database: str | None = None,
+    environment: Mapping[str, str] = {},
+    **settings: Any,
 ) -> Iterator[Exchange]:
     """A started exchange of one's own."""
     with scratch() as folder:

@@ -5,7 +5,8 @@ import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from typing import Any
 from uuid import uuid4
 
@@ -101,7 +102,6 @@ class Market:
     db: Database
     reference: ReferenceBuyers
     stands: tuple[Stand, ...]
-    keys: dict[str, str] = field(default_factory=dict)
 
     def slug(self, name: str) -> str:
         return f"{name}-{self.vertical}"
@@ -210,7 +210,9 @@ class Market:
             known = {f"att_{one['id'].hex}" for one in mine}
             assert {entry.webhook_id for entry in book.posts} <= known  # I8
             assert 0 == sum(entry.bodies_differed for entry in book.posts)
-            theirs = Counter((e.webhook_id, e.lead_id, parse_micros(e.price)) for e in book.accepted())
+            theirs = Counter(
+                (e.webhook_id, e.lead_id, parse_micros(e.price)) for e in book.accepted()
+            )
             ours = Counter(
                 (f"att_{one['id'].hex}", f"lead_{one['lead_id'].hex}", one["price"])
                 for one in mine
@@ -235,9 +237,7 @@ async def a_market(
 ) -> AsyncIterator[Market]:
     """Open a market and wait until every worker knows it. `head` are properties of the vertical."""
     vertical = f"v{next(_numbers)}"
-    tempers = [
-        {"name": f"{one.name}-{vertical}", "secret": SECRET, **one.temper} for one in stands
-    ]
+    tempers = [{"name": f"{one.name}-{vertical}", "secret": SECRET, **one.temper} for one in stands]
     reference = ReferenceBuyers(read_tempers({"tempers": tempers}) if tempers else ())
     db = Database(exchange.dsn)
     session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
@@ -246,7 +246,7 @@ async def a_market(
         wanted = _documents(vertical, stands, base_url, tiers, seller)
         wanted[0][1].update(fields=schema, margin={"percent": margin, "fixed": "0"}, **head)
         key = f"lx_seller_{uuid4().hex}"
-        guard = Guard(allowed_networks=exchange_networks())
+        guard = Guard(allowed_networks=(ip_network(LOOPBACK),))
         await apply(db, exchange.vault, guard, wanted, by="test")
         await put_key(
             db, Key(uuid4().hex[:8], "seller", f"s-{vertical}"), exchange.vault.key_digest(key)
@@ -257,12 +257,6 @@ async def a_market(
         await session.close()
         await reference.stop()
         await db.close()
-
-
-def exchange_networks() -> tuple[Any, ...]:
-    from ipaddress import ip_network
-
-    return (ip_network(LOOPBACK),)
 
 
 async def known_everywhere(

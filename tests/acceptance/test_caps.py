@@ -35,7 +35,10 @@ async def test_what_a_full_buyer_leaves_goes_to_the_next(open_market: OpenMarket
         bids("spender", "10.00", caps=[{"kind": "spend", "period": "month", "limit": "95"}]),
         bids("prepaid", "9.00", buyer={"credit": "63.00"}),
         bids(
-            "narrow", "8.00", caps=[{"kind": "concurrent", "limit": 2}], temper={"post_delay_ms": 50}
+            "narrow",
+            "8.00",
+            caps=[{"kind": "concurrent", "limit": 2}],
+            temper={"post_delay_ms": 50},
         ),
         buys("rest", "1.00"),
     )

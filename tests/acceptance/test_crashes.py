@@ -47,12 +47,23 @@ _FIELDS = {"zip": "90210", "first_name": "Ada", "phone": "+12025550143"}
 
 
 async def settled(market: Market) -> None:
-    """Wait until nothing is open any more."""
+    """Wait until nothing is open any more; who is left is told."""
+    try:
+        await eventually(lambda: _nothing_open(market), 30)
+    except AssertionError:
+        rows = await market.db.fetch(_OPEN)
+        raise AssertionError("\n".join(str(dict(row)) for row in rows)) from None
 
-    async def look() -> bool:
-        return not any(one["state"] in {"intent", "unconfirmed"} for one in await market.attempts())
 
-    await eventually(look, 30)
+_OPEN = """
+SELECT a.id, a.contract, a.state, a.tries, a.fence, a.owner, a.next_try_at - now() AS next, now() - a.created_at AS age,
+       convert_from(a.detail, 'UTF8') AS detail, w.name AS alive, l.state AS lead, l.owner = a.owner AS same_owner
+FROM attempt a JOIN lead l ON l.id = a.lead_id LEFT JOIN worker w ON w.id = a.owner
+WHERE a.state IN ('intent', 'unconfirmed')"""
+
+
+async def _nothing_open(market: Market) -> bool:
+    return not await market.db.fetch(_OPEN)
 
 
 async def check(market: Market, answered: dict[str, Answer]) -> int:
@@ -82,10 +93,8 @@ async def test_ten_kills_of_all_workers_lose_and_double_nothing() -> None:
             stop = asyncio.Event()
             trading = asyncio.create_task(trade(market, 8, stop, 10_000))
             for number in range(10):
-                before = len(market.book("rest").posts) + sum(
-                    len(market.book(name).posts) for name in ("capped", "fussy", "slow")
-                )
-                await eventually(lambda b=before: _posts(market) >= b + 8 + number % 3)  # type: ignore[misc]
+                enough = _posts(market) + 8 + number % 3
+                await eventually(lambda e=enough: _posts(market) >= e)  # type: ignore[misc]
                 exchange.kill_workers()
             stop.set()
             answered = await trading

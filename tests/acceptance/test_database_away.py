@@ -1,7 +1,10 @@
 """Postgres killed under load: refused for a while, then as before, and nothing that was said is lost."""
 
 import asyncio
+import os
+import signal
 import time
+from collections.abc import Mapping
 
 import aiohttp
 import orjson
@@ -9,15 +12,17 @@ import pytest
 
 from exchange.store.embedded import EmbeddedPostgres
 from tests.acceptance.exchanges import an_exchange, eventually, kill
-from tests.acceptance.markets import Market, a_market
-from tests.acceptance.test_crashes import check, trade, usual_stands
+from tests.acceptance.markets import Answer, Market, a_market
+from tests.acceptance.test_crashes import settled, trade, usual_stands
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(150)]
 
 
 async def readiness(market: Market, url: str) -> int:
     try:
-        async with market.session.get(f"{url}/readyz", timeout=aiohttp.ClientTimeout(3)) as response:
+        async with market.session.get(
+            f"{url}/readyz", timeout=aiohttp.ClientTimeout(3)
+        ) as response:
             return response.status
     except (aiohttp.ClientError, TimeoutError):
         return 0
@@ -32,26 +37,24 @@ async def test_postgres_killed_twice_under_load() -> None:
             for _ in range(2):
                 before = len(market.book("capped").posts) + len(market.book("slow").posts)
                 await eventually(
-                    lambda b=before: len(market.book("capped").posts) + len(market.book("slow").posts) > b + 20  # type: ignore[misc]
+                    lambda b=before: (
+                        len(market.book("capped").posts) + len(market.book("slow").posts) > b + 20
+                    )  # type: ignore[misc]
                 )
                 pid = EmbeddedPostgres(exchange.data_dir)._server_pid()
                 assert pid is not None
                 kill(pid)
                 began = time.monotonic()
-                await eventually(lambda p=pid: EmbeddedPostgres(exchange.data_dir)._server_pid() not in {None, p})  # type: ignore[misc]
+                await eventually(
+                    lambda p=pid: EmbeddedPostgres(exchange.data_dir)._server_pid() not in {None, p}
+                )  # type: ignore[misc]
 
-                async def sells(left: list[int] = [50]) -> bool:
-                    try:
-                        return (await market.post()).status == 200
-                    except (aiohttp.ClientError, TimeoutError):
-                        return False
-
-                await eventually(sells, 30)
+                await eventually(lambda: sells(market), 30)
                 print(f"sold again {time.monotonic() - began:.1f} s after the kill")
             await eventually(lambda: _is(market, 200), 10)
             stop.set()
             answered = await trading
-            await check_with_strangers(market, answered)
+            await check_all(market, answered)
 
 
 async def _is(market: Market, status: int) -> bool:
@@ -59,10 +62,15 @@ async def _is(market: Market, status: int) -> bool:
     return all([await readiness(market, url) == status for url in urls])
 
 
-async def check_with_strangers(market: Market, answered: dict) -> None:  # type: ignore[type-arg]
-    """As `check`, with leads in the books that no key tells of."""
-    from tests.acceptance.test_crashes import settled
+async def sells(market: Market) -> bool:
+    try:
+        return (await market.post()).status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
 
+
+async def check_all(market: Market, answered: Mapping[str, Answer]) -> None:
+    """Every acknowledged answer stands; leads in the books that no answer tells of may be there."""
     await settled(market)
     bought = await market.audit()
     for answer in answered.values():
@@ -70,12 +78,8 @@ async def check_with_strangers(market: Market, answered: dict) -> None:  # type:
         assert (final["outcome"] == "sold") == (final["lead_id"] in bought)
 
 
-async def test_while_the_database_is_away_nobody_is_asked(database: str) -> None:
+async def test_while_the_database_is_away_nobody_is_asked() -> None:
     """503 with Retry-After at once, /readyz red on both listeners; green again by itself."""
-    del database
-    import signal
-    import os
-
     with an_exchange(workers=1) as exchange:
         async with a_market(exchange, *usual_stands()) as market:
             assert 200 == (await market.post(once="before")).status
@@ -87,7 +91,11 @@ async def test_while_the_database_is_away_nobody_is_asked(database: str) -> None
                 assert pid is not None
                 kill(pid)
                 await eventually(lambda: _is(market, 503), 10)
-                for answer in (await market.post(once="k"), await market.ping(), await market.post()):
+                for answer in (
+                    await market.post(once="k"),
+                    await market.ping(),
+                    await market.post(),
+                ):
                     assert (503, "unavailable") == (answer.status, answer["code"])
                     assert 1 <= int(answer.headers["Retry-After"]) <= 10
                     assert "application/problem+json" == answer.headers["Content-Type"]

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.acceptance.conftest import OpenMarket
+from tests.acceptance.exchanges import eventually
 from tests.acceptance.hostile import hostile_buyers
 from tests.acceptance.markets import bids, buys
 
@@ -76,11 +77,13 @@ async def test_every_hostile_buyer_has_his_reason(open_market: OpenMarket) -> No
             said = await market.why(quote["ping_id"])
             for name, reason in HOSTILE.items():
                 line = next(text for text in said.splitlines() if f" {market.slug(name)} " in text)
-                assert reason in re.sub(r" +", " ", line).replace(" after", "  after"), line
+                assert reason in line
         assert "trap/ping" not in raw.heard
         sold = await market.post(quote["ping_id"], {"first_name": "A", "phone": "+12025550143"})
         assert {sold["lead_id"]: "honest"} == await market.audit()
-        assert {"sold"} == {one["outcome"] for one in await asyncio.gather(*(market.post() for _ in range(20)))}
+        assert {"sold"} == {
+            one["outcome"] for one in await asyncio.gather(*(market.post() for _ in range(20)))
+        }
 
 
 async def test_a_bid_after_the_close_is_void_and_noted(open_market: OpenMarket) -> None:
@@ -91,10 +94,12 @@ async def test_a_bid_after_the_close_is_void_and_noted(open_market: OpenMarket) 
     )
     quote = await market.ping()
     assert "4.00" == quote["price"]
-    for _ in range(50):
-        said = await market.why(quote["ping_id"])
-        if "void" in said:
-            break
+
+    async def told() -> str | None:
+        found = await market.why(quote["ping_id"])
+        return found if "void" in found else None
+
+    said = await eventually(told)
     assert re.search(rf"late +{market.slug('late')} +50.00, \d+ ms after the close: void", said)
 
 

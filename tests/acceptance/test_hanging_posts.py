@@ -85,10 +85,16 @@ async def test_a_status_url_resolves(open_market: OpenMarket, verdict: str) -> N
     assert 1 == market.book("asked").posts[0].received_times
 
 
-async def test_an_unconfirmed_post_is_asked_again_after_five_seconds(open_market: OpenMarket) -> None:
+async def test_an_unconfirmed_post_is_asked_again_after_five_seconds(
+    open_market: OpenMarket,
+) -> None:
     """Nobody knew at the deadline; the second try, 5 s later, finds out."""
     market = await open_market(
-        bids("asked", endpoint={"post_timeout_ms": 300, "status_url": "yes"}, temper={"post_stall": 1.0})
+        bids(
+            "asked",
+            endpoint={"post_timeout_ms": 300, "status_url": "yes"},
+            temper={"post_stall": 1.0},
+        )
     )
     pending = await market.post(max_wait_ms=2000)
     assert (202, "pending") == (pending.status, pending["outcome"])
@@ -130,7 +136,9 @@ async def test_a_person_settles_what_nobody_can_be_asked(open_market: OpenMarket
 
 
 @pytest.mark.parametrize("fault", ["post_garble", "post_reset", "post_error"])
-async def test_what_is_no_definite_answer_is_unconfirmed(open_market: OpenMarket, fault: str) -> None:
+async def test_what_is_no_definite_answer_is_unconfirmed(
+    open_market: OpenMarket, fault: str
+) -> None:
     """Garbled, cut or 5xx: it may have arrived, so nobody else gets it."""
     market = await open_market(
         bids("odd", temper={fault: 1.0, "books_when_stalling": True}), buys("rest")

@@ -36,9 +36,7 @@ async def test_a_ping_is_quoted_posted_and_sold(open_market: OpenMarket) -> None
 
     seen = await market.lead(sold["lead_id"])
     assert sold.json.items() <= seen.json.items()
-    assert ["received", "posted", "accepted", "sold"] == [
-        one["event"] for one in seen["timeline"]
-    ]
+    assert ["received", "posted", "accepted", "sold"] == [one["event"] for one in seen["timeline"]]
     pinged = await market.call("GET", f"/v1/pings/{quote['ping_id']}")
     assert quote.json.items() <= pinged.json.items()
     assert {"received", "asked", "closed"} == {one["event"] for one in pinged["timeline"]}
@@ -178,7 +176,12 @@ async def test_a_rejected_lead_fails_over_and_then_descends(open_market: OpenMar
     assert ("sold", "1.60") == (sold["outcome"], sold["price"])
     assert {sold["lead_id"]: "last"} == await market.audit()
     posts = re.findall(r"post +(\w+)-\S+ .*: (\w+)", await market.why(sold["lead_id"]))
-    assert [("best", "rejected"), ("next", "rejected"), ("first", "rejected"), ("last", "accepted")] == posts
+    assert [
+        ("best", "rejected"),
+        ("next", "rejected"),
+        ("first", "rejected"),
+        ("last", "accepted"),
+    ] == posts
 
 
 async def test_nobody_buys_below_the_minimum(open_market: OpenMarket) -> None:

@@ -33,7 +33,8 @@ def spellings(value: object) -> set[bytes]:
     raw = text.encode()
     # Base64 of the middle reads the same whatever stands around it, in one of three ways.
     inner = {
-        base64.b64encode(b"x" * shift + raw)[4 if shift else 0 : -4].strip(b"=") for shift in range(3)
+        base64.b64encode(b"x" * shift + raw)[4 if shift else 0 : -4].strip(b"=")
+        for shift in range(3)
     }
     return {
         raw, raw.upper(), raw.lower(), quote(text, safe="").encode(), raw.hex().encode(),
@@ -76,7 +77,9 @@ async def test_only_the_winner_sees_the_person(open_market: OpenMarket) -> None:
     assert PING | CANARY == market.book("winner").posts[0].body["fields"]
 
 
-async def test_no_ping_of_a_real_vertical_carries_a_post_stage_field(open_market: OpenMarket) -> None:
+async def test_no_ping_of_a_real_vertical_carries_a_post_stage_field(
+    open_market: OpenMarket,
+) -> None:
     """Thirty sample leads of each shipped vertical, in one step: pings show ping-stage fields only."""
     for _, document in read_files([CONFIG / "verticals"]):
         market = await open_market(bids("one"), bids("two", "9.00"), schema=document["fields"])
@@ -96,7 +99,9 @@ async def test_no_ping_of_a_real_vertical_carries_a_post_stage_field(open_market
 async def test_the_person_is_nowhere_but_sealed(open_market: OpenMarket) -> None:
     """Not in logs, metrics, answers or refusals, and nowhere readable in the database."""
     market = await open_market(
-        bids("one", temper={"reject": 0.5}), bids("hangs", "9.00", temper={"post_error": 1.0}), buys("rest")
+        bids("one", temper={"reject": 0.5}),
+        bids("hangs", "9.00", temper={"post_error": 1.0}),
+        buys("rest"),
     )
     seen = []
     for _ in range(6):
@@ -111,7 +116,9 @@ async def test_the_person_is_nowhere_but_sealed(open_market: OpenMarket) -> None
         await market.ping(fields=PING | CANARY),
         await market.post(fields={**PING, **CANARY, "zip": "canary.wharfqx@example.com"}),
         await market.call("POST", "/v1/leads", b'{"first_name":"Zebulonqx",'),
-        await market.call("POST", "/v1/leads", {"first_name": "Zebulonqx", "vertical": "Zebulonqx"}),
+        await market.call(
+            "POST", "/v1/leads", {"first_name": "Zebulonqx", "vertical": "Zebulonqx"}
+        ),
         await market.call("GET", "/v1/leads/Zebulonqx"),
         await market.call("GET", "/v1/Zebulonqx"),
         await market.call("GET", "/v1/leads?email=canary.wharfqx@example.com"),

@@ -143,7 +143,8 @@ class _Netted:
         self._net = net_under(Silent())
 
     def __getattr__(self, name: str) -> Any:
-        handler = getattr(self._desk, name)
+        place = self._desk.pings if name.endswith("ping") else self._desk.leads
+        handler = getattr(place, name)
 
         async def call(request: web.Request) -> Any:
             return await self._net(request, handler)

@@ -1,0 +1,144 @@
+"""How a sale ends: the answer is stored before it is given; what is stored can be taken up again."""
+
+from typing import Any
+
+import orjson
+
+from buyers.money import format_micros
+from exchange import receipt
+from exchange.deadline import Deadline
+from exchange.house import House
+from exchange.ids import write_id
+from exchange.lead import Attempt, Ending, Lead
+from exchange.reasons import AuctionReason
+from exchange.store.rows import AttemptRow, Closing, LeadRow, LeadState
+
+
+async def conclude(house: House, lead: Lead, ending: Ending) -> bytes | None:
+    """Store how the sale ended and return the final answer; None while it is pending or gone."""
+    if ending.gone:
+        await house.insist(lambda: house.store.abandon_lead(lead.id, house.worker))
+        return None
+    if ending.pending:
+        return None
+    answer = final_answer(house, lead, ending)
+    closing = Closing(
+        lead_id=lead.id,
+        state=LeadState.SOLD if ending.sold else LeadState.UNSOLD,
+        reason=ending.reason,
+        receipt=receipt.dump(receipt.lead_receipt(lead, ending)),
+        answer=orjson.dumps(answer),
+    )
+    house.failpoint("before_close")
+    stored: bytes | None = await house.insist(lambda: house.store.close_lead(closing))
+    house.failpoint("after_close")
+    if stored == closing.answer:
+        house.observer.closed(_record(house, lead, ending))
+    return stored
+
+
+def final_answer(house: House, lead: Lead, ending: Ending) -> dict[str, Any]:
+    """What the seller is told for good: never buyers' names, losing bids, gross prices or margins."""
+    answer: dict[str, Any] = {
+        "lead_id": write_id("lead", lead.id, test=lead.test),
+        "ping_id": write_id("ping", lead.ping_id, test=lead.test),
+    }
+    elapsed_ms = round((house.now_s() - lead.began_s) * 1000)
+    if ending.sold is None:
+        return answer | {"outcome": "unsold", "reason": ending.reason, "elapsed_ms": elapsed_ms}
+    currency = lead.market.vertical.currency
+    price = format_micros(ending.sold.payout_micros, currency)
+    buyer = house.catalogue.buyers.get(ending.sold.buyer)
+    sale = {
+        "sale_id": f"sale_{ending.sold.id.hex}",
+        "price": price,
+        "buyer_ref": house.vault.opaque("buyer", lead.seller.slug, buyer.slug) if buyer else None,
+    }
+    return answer | {
+        "outcome": "sold",
+        "price": price,
+        "currency": currency,
+        "redirect_url": ending.sold.detail.get("redirect_url"),
+        "sales": [sale],
+        "elapsed_ms": elapsed_ms,
+    }
+
+
+def _record(house: House, lead: Lead, ending: Ending) -> dict[str, Any]:
+    """One wide record for metrics and the log; nothing of the person."""
+    sold = ending.sold
+    buyer = house.catalogue.buyers.get(sold.buyer) if sold else None
+    return {
+        "lead_id": write_id("lead", lead.id, test=lead.test),
+        "ping_id": write_id("ping", lead.ping_id, test=lead.test),
+        "vertical": lead.market.vertical.slug,
+        "currency": lead.market.vertical.currency,
+        "seller": lead.seller.slug,
+        "test": lead.test,
+        "outcome": "sold" if sold else "unsold",
+        "reason": ending.reason,
+        "contract": sold.contract if sold else None,
+        "buyer": buyer.slug if buyer else None,
+        "tier": sold.tier if sold else None,
+        "price_micros": sold.price_micros if sold else None,
+        "payout_micros": sold.payout_micros if sold else None,
+        "attempts": len(ending.attempts),
+        "skipped": len(ending.skipped),
+        "elapsed_ms": round((house.now_s() - lead.began_s) * 1000, 1),
+    }
+
+
+def known_attempt(row: AttemptRow) -> Attempt:
+    return Attempt(
+        id=row.id,
+        contract=row.contract,
+        buyer=row.buyer_id,
+        tier=row.tier,
+        state=row.state,
+        price_micros=row.price_micros,
+        payout_micros=row.payout_micros,
+        detail=orjson.loads(row.detail) if row.detail else {},
+    )
+
+
+def stored_lead(house: House, row: LeadRow) -> Lead | None:
+    """A lead as it was when it was opened; None when its seller or vertical is gone."""
+    seller = house.catalogue.sellers.get(row.seller)
+    market = house.catalogue.markets.get(row.vertical)
+    if seller is None or market is None:
+        return None
+    request = orjson.loads(row.request)
+    now_s = house.now_s()
+    return Lead(
+        id=row.id,
+        ping_id=row.ping_id,
+        seller=seller,
+        market=market,
+        fields=house.vault.open(str(row.id), row.person),
+        min_price_micros=row.min_price_micros,
+        excluded=frozenset(request["excluded"]),
+        test=row.test,
+        offers=receipt.read_offers(request),
+        rules=receipt.read_rules(request, row.min_price_micros),
+        auction_reason=AuctionReason(request["auction_reason"])
+        if request["auction_reason"]
+        else None,
+        judged=request["judged"],
+        began_s=now_s - (house.store.now() - row.created_at).total_seconds(),
+        deadline=Deadline(now_s + row.seconds_left),
+    )
+
+
+def stored_request(lead: Lead) -> bytes:
+    """What `stored_lead` needs besides the person: the auction's offers and rules."""
+    kept = receipt.lead_receipt(lead, Ending(attempts=(), skipped=()))
+    return orjson.dumps(
+        {
+            "ping_id": kept["ping_id"],
+            "offers": kept["offers"],
+            "rules": kept["rules"],
+            "excluded": sorted(lead.excluded),
+            "judged": lead.judged,
+            "auction_reason": lead.auction_reason,
+        }
+    )

@@ -1,0 +1,96 @@
+"""What every seller's request passes: key, rate, body, idempotency; and how a ping is found."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+from exchange.deadline import Deadline
+from exchange.errors import Refusal
+from exchange.house import House
+from exchange.http.access import KeyRing, Rates, seller_of
+from exchange.http.idempotency import claim, free_later, read_key, release
+from exchange.http.limits import read_object
+from exchange.http.problems import unavailable
+from exchange.ids import read_id
+from exchange.sellers import Seller
+from exchange.store.rows import ClaimKey, FoundPing
+
+Run = Callable[[ClaimKey | None], Awaitable[web.Response]]
+
+
+class Desk:
+    """Where sellers are received."""
+
+    def __init__(self, house: House, keys: KeyRing, rates: Rates) -> None:
+        self.house = house
+        self._keys = keys
+        self._rates = rates
+
+    async def enter(self, request: web.Request) -> tuple[Seller, dict[str, Any]]:
+        """401, 403, 429, 413, 400, in this order; 503 at once while the database is away: no buyer
+        is asked for what could not be stored."""
+        seller = await self.seller(request)
+        await self._rates.spend(seller)
+        body = await read_object(request, self.house.settings.http)
+        if self.house.database_away:
+            raise unavailable()
+        return seller, body
+
+    async def seller(self, request: web.Request) -> Seller:
+        key = await self._keys.holder(request)
+        if not self.house.loaded:
+            raise unavailable()
+        return seller_of(key, self.house.catalogue)
+
+    async def once(
+        self,
+        request: web.Request,
+        seller: Seller,
+        body: dict[str, Any],
+        deadline: Deadline,
+        run: Run,
+        *,
+        goes_on: bool = False,
+    ) -> web.Response:
+        """Run a request once per key, and leave the key as the contract says after a refusal.
+
+        `goes_on`: when the seller hangs up, the run itself sees to the key.
+        """
+        key = read_key(request, seller, self.house.new_uuid())
+        if key is not None:
+            replay = await claim(self.house, key, body, deadline)
+            if replay is not None:
+                return replay.response
+        try:
+            return await run(key)
+        except Refusal as refusal:
+            await release(self.house, key, refusal)
+            raise
+        except BaseException as error:
+            gone = isinstance(error, asyncio.CancelledError)
+            if key is not None and not (gone and goes_on):  # after a bug, too, it is free again
+                free_later(self.house, key)
+            raise
+
+    async def find_ping(self, seller: Seller, text: object) -> FoundPing:
+        """404 for unknown, malformed and other sellers' pings alike."""
+        ids = read_id("ping", text)
+        found = await self.house.store.ping(ids[0]) if ids else None
+        if (
+            found is None
+            or ids is None
+            or found.row.seller != seller.id
+            or found.row.test != ids[1]
+        ):
+            raise Refusal(404, "not_found", "there is no such ping")
+        return found
+
+
+def wait_ms(body: dict[str, Any], default_ms: int, limit_ms: int) -> int:
+    """The seller's own time within the operator's limit; what is not a time is refused later, with
+    every other problem."""
+    asked = body.get("max_wait_ms")
+    valid = isinstance(asked, int) and not isinstance(asked, bool) and 50 <= asked <= 120_000
+    return min(asked if valid and isinstance(asked, int) else default_ms, limit_ms)

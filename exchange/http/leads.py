@@ -1,0 +1,244 @@
+"""POST and GET /v1/leads: stored, sold as owned work, answered by the deadline whatever happens."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import orjson
+from aiohttp import web
+
+from buyers.money import parse_micros
+from exchange import receipt
+from exchange.deadline import Deadline
+from exchange.ending import stored_request
+from exchange.errors import Refusal, StoreUnavailable
+from exchange.http.desk import Desk, wait_ms
+from exchange.http.pings import store_ping
+from exchange.http.problems import json_response
+from exchange.http.requests import find_market, read_ping, read_post, read_post_fields
+from exchange.http.waiting import answer_of_lead, lead_timeline, pending
+from exchange.ids import read_id, write_id
+from exchange.lead import Lead, Progress
+from exchange.pinging import hold_auction
+from exchange.sale import run_sale
+from exchange.sellers import Seller
+from exchange.store.pings import utc
+from exchange.store.rows import ClaimKey, LeadRow, NewLead
+
+
+class LeadDesk:
+    """The handlers of leads."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._house = desk.house
+        self._under_way = 0
+
+    async def post_lead(self, request: web.Request) -> web.Response:
+        began_s = self._house.now_s()
+        seller, body = await self._desk.enter(request)
+        if "ping_id" not in body:
+            find_market(body, seller, self._house.catalogue)
+        settings = self._house.settings.post
+        time_ms = wait_ms(body, settings.max_wait_ms, settings.max_wait_limit_ms)
+        deadline = Deadline.after(began_s, time_ms)
+
+        async def run(key: ClaimKey | None) -> web.Response:
+            if "ping_id" in body:
+                return await self._two_steps(seller, body, began_s, deadline, key)
+            return await self._one_step(seller, body, began_s, deadline, key)
+
+        return await self._desk.once(request, seller, body, deadline, run)
+
+    async def _one_step(
+        self,
+        seller: Seller,
+        body: dict[str, Any],
+        began_s: float,
+        deadline: Deadline,
+        key: ClaimKey | None,
+    ) -> web.Response:
+        house, settings = self._house, self._house.settings.post
+        read = read_ping(body, seller, house.catalogue, house.vault, one_step=True)
+        self._admit()
+        # The auction leaves time for at least one post.
+        until = deadline.less(settings.start_min_ms + settings.tail_ms)
+        auction = await hold_auction(house, read.asking, until)
+        await store_ping(house, auction, began_s)
+        lead = Lead(
+            id=house.new_uuid(),
+            ping_id=auction.ping_id,
+            seller=seller,
+            market=read.asking.market,
+            fields=read.asking.fields,
+            min_price_micros=read.min_price_micros,
+            excluded=read.asking.excluded,
+            test=read.asking.test,
+            offers=auction.offers,
+            rules=replace(auction.rules, floor_micros=read.min_price_micros),
+            auction_reason=auction.reason,
+            judged=True,
+            began_s=began_s,
+            deadline=deadline,
+        )
+        return await self._sell(lead, read.asking.external_id, key)
+
+    async def _two_steps(
+        self,
+        seller: Seller,
+        body: dict[str, Any],
+        began_s: float,
+        deadline: Deadline,
+        key: ClaimKey | None,
+    ) -> web.Response:
+        house = self._house
+        ping = await self._desk.find_ping(seller, body.get("ping_id"))
+        if ping.lead_id is not None:
+            return await self._posted_before(ping.lead_id, deadline, key)
+        if ping.expired:
+            raise Refusal(410, "ping_expired")
+        envelope = read_post(body)
+        record = orjson.loads(ping.row.receipt)
+        if envelope.test is not None and envelope.test != ping.row.test:
+            raise Refusal(
+                422,
+                "invalid_request",
+                "a test ping can be posted only as a test, a real one only for real",
+            )
+        market = house.catalogue.markets.get(record["vertical"])
+        if market is None:
+            raise Refusal(410, "ping_expired", "the ping's vertical is no longer traded")
+        fields = read_post_fields(market, envelope.fields, record["fields"])
+        self._admit()
+        floor = record["rules"]["floor"]
+        min_price = floor if envelope.min_price is None else parse_micros(envelope.min_price)
+        lead = Lead(
+            id=house.new_uuid(),
+            ping_id=ping.row.id,
+            seller=seller,
+            market=market,
+            fields=fields,
+            min_price_micros=min_price,
+            excluded=frozenset(record["excluded"]),
+            test=ping.row.test,
+            offers=tuple(
+                offer
+                for offer in receipt.read_offers(record)
+                if offer.expires_in_s is None or ping.age_s < offer.expires_in_s
+            ),
+            rules=receipt.read_rules(record, min_price),
+            auction_reason=receipt.auction_reason(record),
+            judged=False,
+            began_s=began_s,
+            deadline=deadline,
+        )
+        return await self._sell(lead, envelope.external_id or record["external_id"], key)
+
+    async def _sell(
+        self, lead: Lead, external_id: str | None, key: ClaimKey | None
+    ) -> web.Response:
+        """Store the lead, sell it as owned work, and answer by the deadline whatever it does."""
+        house = self._house
+        try:
+            holder = await house.store.open_lead(self._new_lead(lead, external_id), key)
+        except (StoreUnavailable, asyncio.CancelledError):
+            # It may have been stored all the same: nothing has left, so it is taken back.
+            house.own(
+                house.insist(lambda: house.store.abandon_lead(lead.id, house.worker)), "take back"
+            )
+            raise
+        if holder is not None:
+            return await self._posted_before(holder, lead.deadline, None)
+        house.failpoint("after_open")
+        progress = Progress()
+        self._under_way += 1
+        work = house.own(run_sale(house, lead, progress), "sale")
+        work.add_done_callback(self._left)
+        try:
+            left_ms = lead.deadline.less(house.settings.post.tail_ms).left_ms(house.now_s())
+            await asyncio.wait([work], timeout=left_ms / 1000)
+        except asyncio.CancelledError:
+            progress.gone = True
+            raise
+        sound = work.done() and not work.cancelled() and work.exception() is None
+        if sound and (answer := work.result()) is not None:
+            return json_response(answer)
+        if progress.intent:
+            return pending(lead.id, lead.ping_id, test=lead.test)
+        progress.gone = True  # nothing has left, and now nothing will
+        raise Refusal(503, "unavailable", retry_after_s=1)
+
+    def _new_lead(self, lead: Lead, external_id: str | None) -> NewLead:
+        house = self._house
+        kinds = {field.name: field.type for field in lead.market.vertical.fields}
+        index = {
+            kinds[name]: house.vault.blind(kinds[name], str(value))
+            for name, value in reversed(list(lead.fields.items()))
+            if kinds[name] in {"phone", "email"}
+        }
+        return NewLead(
+            id=lead.id,
+            ping_id=lead.ping_id,
+            seller=lead.seller.id,
+            vertical=lead.market.vertical.slug,
+            test=lead.test,
+            min_price_micros=lead.min_price_micros,
+            external_id=external_id,
+            owner=house.worker,
+            answer_in_ms=round(lead.deadline.left_ms(house.now_s())),
+            request=stored_request(lead),
+            person=house.vault.seal(str(lead.id), lead.fields),
+            phone_index=index.get("phone"),
+            email_index=index.get("email"),
+        )
+
+    async def _posted_before(
+        self, lead_id: UUID, deadline: Deadline, key: ClaimKey | None
+    ) -> web.Response:
+        """A ping that was posted before: its first answer, whatever is sent now."""
+        if key is not None:
+            await self._house.store.tie_claim(key, lead_id)
+        answer = await answer_of_lead(self._house, lead_id, deadline)
+        if answer is None:
+            raise Refusal(409, "in_progress", retry_after_s=1)
+        return answer
+
+    def _admit(self) -> None:
+        if self._under_way >= self._house.settings.post.concurrent_max or self._house.stopping:
+            raise Refusal(503, "overloaded", retry_after_s=1)
+
+    def _left(self, _work: object) -> None:
+        self._under_way -= 1
+
+    async def get_lead(self, request: web.Request) -> web.Response:
+        seller = await self._desk.seller(request)
+        ids = read_id("lead", request.match_info["id"])
+        row = await self._house.store.lead(ids[0]) if ids else None
+        if row is None or row.seller != seller.id or ids is None or row.test != ids[1]:
+            raise Refusal(404, "not_found", "there is no such lead")
+        return json_response(await self._seen(row))
+
+    async def find_leads(self, request: web.Request) -> web.Response:
+        seller = await self._desk.seller(request)
+        external_id = request.query.get("external_id")
+        if not external_id or set(request.query) - {"external_id"}:
+            raise Refusal(422, "invalid_request", "name the lead: ?external_id=…")
+        rows = await self._house.store.leads_by_external_id(seller.id, external_id)
+        return json_response({"items": [await self._seen(row) for row in rows], "next": None})
+
+    async def _seen(self, row: LeadRow) -> dict[str, Any]:
+        attempts = await self._house.store.attempts(row.id)
+        shown: dict[str, Any] = {
+            "lead_id": write_id("lead", row.id, test=row.test),
+            "ping_id": write_id("ping", row.ping_id, test=row.test),
+            "outcome": "pending",
+        }
+        if row.answer is not None:
+            shown = orjson.loads(row.answer)
+        return shown | {
+            "vertical": row.vertical,
+            "external_id": row.external_id,
+            "created_at": utc(row.created_at),
+            "timeline": lead_timeline(row, attempts),
+        }

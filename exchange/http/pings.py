@@ -1,0 +1,129 @@
+"""POST and GET /v1/pings: an auction, committed before its quote is answered."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from buyers.money import format_micros
+from exchange import receipt
+from exchange.deadline import Deadline
+from exchange.errors import Refusal
+from exchange.house import House
+from exchange.http.desk import Desk, wait_ms
+from exchange.http.idempotency import free_later
+from exchange.http.problems import json_response
+from exchange.http.requests import find_market, read_ping
+from exchange.ids import write_id
+from exchange.lead import Asking, Auction
+from exchange.pinging import hold_auction
+from exchange.store.pings import utc
+from exchange.store.rows import ClaimKey, PingRow
+
+
+class PingDesk:
+    """The handlers of pings."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._house = desk.house
+        self._under_way = 0
+
+    async def post_ping(self, request: web.Request) -> web.Response:
+        began_s = self._house.now_s()
+        seller, body = await self._desk.enter(request)
+        find_market(body, seller, self._house.catalogue)
+        settings = self._house.settings.ping
+        time_ms = wait_ms(body, settings.max_wait_ms, settings.max_wait_limit_ms)
+        deadline = Deadline.after(began_s, time_ms)
+
+        async def run(key: ClaimKey | None) -> web.Response:
+            read = read_ping(body, seller, self._house.catalogue, self._house.vault, one_step=False)
+            if self._under_way >= settings.concurrent_max or self._house.stopping:
+                raise Refusal(503, "overloaded", retry_after_s=1)
+            work = self._house.own(self._ping(read.asking, deadline, began_s, key), "ping")
+            # A seller who hangs up does not stop the auction: buyers have been asked.
+            await asyncio.wait([work], timeout=deadline.left_ms(self._house.now_s()) / 1000)
+            if not work.done():
+                raise Refusal(503, "unavailable", retry_after_s=1)
+            return json_response(work.result())
+
+        return await self._desk.once(request, seller, body, deadline, run, goes_on=True)
+
+    async def _ping(
+        self, asking: Asking, deadline: Deadline, began_s: float, key: ClaimKey | None
+    ) -> bytes:
+        """The auction, committed before it is answered."""
+        self._under_way += 1
+        try:
+            auction = await hold_auction(
+                self._house, asking, deadline.less(self._house.settings.ping.tail_ms)
+            )
+            answer = orjson.dumps(await store_ping(self._house, auction, began_s))
+            if key is not None:
+                await self._house.store.finish_claim(key, 200, answer)
+            return answer
+        except BaseException:
+            if key is not None:  # the seller may have hung up: nobody else would free it
+                free_later(self._house, key)
+            raise
+        finally:
+            self._under_way -= 1
+
+    async def get_ping(self, request: web.Request) -> web.Response:
+        seller = await self._desk.seller(request)
+        found = await self._desk.find_ping(seller, request.match_info["id"])
+        record = orjson.loads(found.row.receipt)
+        return json_response(record["answer"] | {"timeline": receipt.timeline(record)})
+
+
+async def store_ping(house: House, auction: Auction, began_s: float) -> dict[str, Any]:
+    """Commit an auction and return its answer."""
+    asking = auction.asking
+    best = auction.ranking.placed[0] if auction.ranking.placed else None
+    # A quote is as good as the bid behind it: a bid may live shorter than the quote would.
+    lives_s = house.settings.ping.quote_ttl_s
+    if best is not None and best.offer.expires_in_s is not None:
+        lives_s = min(lives_s, best.offer.expires_in_s)
+    expires_at = house.store.now() + timedelta(seconds=lives_s)
+    answer = quote(auction, round((house.now_s() - began_s) * 1000)) | {
+        "expires_at": utc(expires_at)
+    }
+    record = receipt.ping_receipt(auction, answer)
+    await house.store.put_ping(
+        PingRow(
+            id=auction.ping_id,
+            seller=asking.seller.id,
+            expires_at=expires_at,
+            price_micros=best.net_micros if best else None,
+            external_id=asking.external_id,
+            test=asking.test,
+            receipt=receipt.dump(record),
+        )
+    )
+    house.observer.pinged(record)
+    return answer
+
+
+def quote(auction: Auction, elapsed_ms: int) -> dict[str, Any]:
+    """A ping's answer without its expiry."""
+    asking = auction.asking
+    head = {"ping_id": write_id("ping", auction.ping_id, test=asking.test)}
+    if not auction.ranking.placed:
+        return head | {
+            "outcome": "no_bid",
+            "reason": auction.reason,
+            "waterfall": auction.waterfall,
+            "elapsed_ms": elapsed_ms,
+        }
+    currency = asking.market.vertical.currency
+    return head | {
+        "outcome": "bid",
+        "price": format_micros(auction.ranking.placed[0].net_micros, currency),
+        "currency": currency,
+        "exclusive": True,
+        "shares": 1,
+        "elapsed_ms": elapsed_ms,
+    }

@@ -1,0 +1,66 @@
+"""GET /v1/spec: this seller's posting instructions, always as they are in force."""
+
+from typing import Any
+
+from aiohttp import web
+
+from exchange.errors import Refusal
+from exchange.http.desk import Desk
+from exchange.http.problems import json_response
+
+
+class SpecDesk:
+    """The handlers of posting instructions."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._house = desk.house
+
+    async def get_specs(self, request: web.Request) -> web.Response:
+        seller = await self._desk.seller(request)
+        names = sorted(seller.verticals & self._house.catalogue.markets.keys())
+        return json_response({"items": [self._spec(name) for name in names], "next": None})
+
+    async def get_spec(self, request: web.Request) -> web.Response:
+        seller = await self._desk.seller(request)
+        name = request.match_info["vertical"]
+        if name not in seller.verticals or name not in self._house.catalogue.markets:
+            raise Refusal(404, "not_found", "there is no such vertical for this seller")
+        return json_response(self._spec(name))
+
+    def _spec(self, name: str) -> dict[str, Any]:
+        vertical = self._house.catalogue.markets[name].vertical
+        return {
+            "vertical": vertical.slug,
+            "name": vertical.name,
+            "currency": vertical.currency,
+            "on_personal_data_in_ping": vertical.on_personal_data_in_ping,
+            "fields": [described(field) for field in vertical.fields],
+        }
+
+
+def described(field: Any) -> dict[str, Any]:
+    """A field as posting instructions show it; what does not apply is left out."""
+    shown: dict[str, Any] = {
+        "name": field.name,
+        "type": field.type,
+        "stage": field.stage,
+        "required": field.required,
+    }
+    if field.values:
+        shown["values"] = list(field.values)
+    for limit in ("min", "max", "pattern"):
+        if getattr(field, limit) is not None:
+            shown[limit] = getattr(field, limit)
+    if field.required_if is not None:
+        condition = field.required_if
+        shown["required_if"] = {
+            "field": condition.field,
+            "op": condition.op,
+            "value": condition.value,
+        }
+    if field.fields:
+        shown["fields"] = [described(one) for one in field.fields]
+    if field.items is not None:
+        shown["items"] = described(field.items)
+    return {name: value for name, value in shown.items() if value not in (None, "")}

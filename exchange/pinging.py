@@ -1,0 +1,170 @@
+"""The auction of a ping: screen every contract, ask the eligible at once, rank what they say."""
+
+from functools import partial
+from uuid import UUID
+
+import orjson
+
+from buyers.contract import Contract
+from buyers.dialects import standard_v1
+from buyers.envelope import write_request
+from buyers.messages import Bid, Missed, Ping, PingResult
+from buyers.reasons import BuyerReason
+from buyers.wire import Reply
+from exchange.auction import Offer, Rules, rank
+from exchange.deadline import Deadline
+from exchange.eligibility import Screening, Skipped, screen
+from exchange.errors import StoreUnavailable
+from exchange.fanout import Question, ask_all, missed_reason
+from exchange.house import House
+from exchange.ids import write_id
+from exchange.lead import Asking, Auction
+from exchange.reasons import SkipReason
+from exchange.store.rows import LateBid
+
+
+async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auction:
+    """Ask everyone eligible in the auction tier and rank what they say; ends by the deadline."""
+    began_s = house.now_s()
+    ping_id = house.new_uuid()
+    catalogue, market = house.catalogue, asking.market
+    screening = _screen(house, asking)
+    tier = market.plan.auction
+    stands = [c for c in screening.eligible if tier is not None and market.plan.tier_of(c) is tier]
+    window_ms = deadline.left_ms(began_s)
+    if tier is not None:
+        window_ms = min(window_ms, tier.window_ms)
+    asked = [contract for contract in stands if contract.is_pinged]
+    questions = _questions(
+        house, asking, write_id("ping", ping_id, test=asking.test), asked, window_ms
+    )
+    results = await ask_all(
+        questions,
+        transport=house.transport,
+        read=partial(_read_bid, house, write_id("ping", ping_id, test=asking.test)),
+        late=partial(_tell_late, house, ping_id),
+        grace_ms=house.settings.ping.late_grace_ms,
+    )
+    told = tuple(zip(asked, results, strict=True))
+    offers = _offers(told, [contract for contract in stands if not contract.is_pinged])
+    rules = _rules(asking, write_id("ping", ping_id, test=asking.test))
+    return Auction(
+        ping_id=ping_id,
+        asking=asking,
+        catalogue_version=catalogue.version,
+        screening=screening,
+        results=told,
+        offers=offers,
+        rules=rules,
+        ranking=rank(offers, rules),
+        waterfall=len(screening.eligible) > len(stands),
+        window_ms=window_ms,
+        elapsed_ms=(house.now_s() - began_s) * 1000,
+    )
+
+
+def _screen(house: House, asking: Asking) -> Screening:
+    contracts = asking.market.contracts
+    if house.catalogue.paused:
+        return Screening((), tuple(Skipped(c.slug, SkipReason.PAUSED) for c, _ in contracts))
+    return screen(
+        contracts, asking.fields, asking.asker, asking.market.plan, house.usage, known=asking.known
+    )
+
+
+def _questions(
+    house: House, asking: Asking, ping_id: str, asked: list[Contract], window_ms: float
+) -> list[Question]:
+    ping = Ping(
+        ping_id=ping_id,
+        vertical=asking.market.vertical.slug,
+        sub_id=asking.sub_id,
+        bid_valid_s=house.settings.ping.quote_ttl_s,
+        test=asking.test,
+        fields=asking.ping_fields,
+    )
+    fields = orjson.Fragment(orjson.dumps(ping.fields))
+    now_s = int(house.wall_s())
+    questions = []
+    for contract in asked:
+        timeout_ms = min(contract.endpoint.ping_timeout_ms, window_ms)
+        target = house.target(contract.endpoint.ping_url or "")
+        seller = house.vault.opaque("seller", contract.buyer.slug, asking.seller.slug)
+        body = standard_v1.write_ping(ping, fields, contract, seller, int(timeout_ms))
+        webhook_id = f"{ping_id}.{contract.slug}"
+        payload = write_request(target, contract.secret, webhook_id, now_s, body) if target else b""
+        questions.append(
+            Question(contract=contract, target=target, payload=payload, timeout_ms=timeout_ms)
+        )
+    return questions
+
+
+def _read_bid(house: House, ping_id: str, contract: Contract, reply: Reply) -> PingResult:
+    """A reply as a result. A fault of ours in one dialect must not cost everybody the auction."""
+    if reply.failure is not None or reply.status is None:
+        reason = missed_reason(reply.failure) if reply.failure else BuyerReason.GARBLED
+        return Missed(reason=reason, elapsed_ms=reply.elapsed_ms, status=reply.status)
+    try:
+        return standard_v1.read_bid(
+            reply.status, reply.body, reply.elapsed_ms, ping_id=ping_id, contract=contract
+        )
+    except Exception as error:  # noqa: BLE001 - told loudly; the other buyers' results stand
+        house.observer.broke("read_bid", error)
+        return Missed(reason=BuyerReason.CALL_BROKE, elapsed_ms=reply.elapsed_ms)
+
+
+def _tell_late(house: House, ping_id: UUID, contract: Contract, bid: Bid, late_ms: float) -> None:
+    house.observer.late(contract.buyer.slug, late_ms)
+    late = LateBid(
+        ping=ping_id, contract=contract.slug, price_micros=bid.price_micros, late_ms=round(late_ms)
+    )
+    house.own(_put_late(house, late), "late bid")
+
+
+async def _put_late(house: House, late: LateBid) -> None:
+    try:
+        await house.store.put_late_bids([late])
+    except StoreUnavailable:  # a note beside the receipt, not worth insisting on
+        return
+
+
+def _offers(
+    told: tuple[tuple[Contract, PingResult], ...], fixed: list[Contract]
+) -> tuple[Offer, ...]:
+    bids = [
+        _offer(
+            contract, result.price_micros, bid_id=result.bid_id, expires_in_s=result.expires_in_s
+        )
+        for contract, result in told
+        if isinstance(result, Bid)
+    ]
+    return (*bids, *(_offer(contract, contract.pricing.price_micros) for contract in fixed))
+
+
+def _offer(
+    contract: Contract,
+    price_micros: int,
+    *,
+    bid_id: str | None = None,
+    expires_in_s: int | None = None,
+) -> Offer:
+    return Offer(
+        contract=contract.slug,
+        price_micros=price_micros,
+        is_fixed=not contract.is_pinged,
+        adjustment_ppm=contract.adjustment_ppm,
+        priority=contract.priority,
+        min_micros=contract.pricing.min_micros,
+        bid_id=bid_id,
+        expires_in_s=expires_in_s,
+    )
+
+
+def _rules(asking: Asking, ping_id: str) -> Rules:
+    vertical = asking.market.vertical
+    return Rules(
+        ping_id=ping_id,
+        margin=asking.seller.margin or vertical.margin,
+        floor_micros=asking.floor_micros,
+        second_price=vertical.auction == "second_price",
+    )
