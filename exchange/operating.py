@@ -18,7 +18,7 @@ from exchange.posting import detail_of, outcome_of
 from exchange.replay import replay_ping, replay_price
 from exchange.settings import Settings
 from exchange.store.audit import read_receipts, read_snapshot
-from exchange.store.embedded import EmbeddedPostgres
+from exchange.store.embedded import EmbeddedInvalid, EmbeddedPostgres, find_binaries
 from exchange.store.postgres import PostgresStore
 from exchange.store.rows import AttemptRow, AttemptState, Settled, Settlement
 from exchange.supervisor import data_dir_of
@@ -136,9 +136,17 @@ def back_up(settings: Settings, path: Path) -> str:
     return f"wrote {path} ({path.stat().st_size} bytes); keep the master key with care and apart from it"
 
 
+def _pg_dump() -> str:
+    """The newest at hand: one that is older than the server refuses to dump it."""
+    try:
+        return str(find_binaries() / "pg_dump")
+    except EmbeddedInvalid:
+        return "pg_dump"
+
+
 def _dump(settings: Settings, file: BinaryIO) -> subprocess.CompletedProcess[bytes]:
     if settings.database_url is not None:
-        command = ["pg_dump", "--format=custom", settings.database_url]
+        command = [_pg_dump(), "--format=custom", settings.database_url]
         return subprocess.run(command, stdout=file, stderr=subprocess.PIPE, check=False)
     postgres = EmbeddedPostgres(data_dir_of(settings))
     started = postgres.running_dsn() is None

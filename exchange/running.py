@@ -51,7 +51,7 @@ async def show(settings: Settings, *, seed: int, per_s: float, leads: int) -> No
     """The demo with a stream of sample leads, shown as they are sold."""
     stop = _stop_signal()
     if not sys.stdout.isatty():
-        say("starting the exchange: embedded Postgres, workers, reference buyers")
+        say("starting the exchange: database, workers, reference buyers")
     async with _running(settings, demo=True, quiet=True) as (supervisor, keys):
         base_url = f"http://{supervisor.listen}"
         head = [

@@ -177,6 +177,7 @@ class Supervisor:
             self.dsn = self.settings.database_url
         self.master_key = master_key_of(self.settings, self.data_dir)
         if self._log_to_file:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
             self._log_file = (self.data_dir / "exchange.log").open("ab")
         await migrate(self.dsn)
 

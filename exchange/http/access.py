@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiohttp import web
@@ -50,42 +51,50 @@ class KeyRing:
         return found
 
 
+@dataclass(slots=True)
+class _Lease:
+    """What one seller may still do in one second. `gone`: the second has no more for anybody."""
+
+    second: int = 0
+    left: int = 0
+    gone: bool = False
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)  # one question at a time
+
+
 class Rates:
     """A seller's requests per second, counted for all workers: a few units leased at a time."""
 
     def __init__(self, store: RateStore, wall_s: Callable[[], float]) -> None:
         self._store = store
         self._wall_s = wall_s
-        self._leases: dict[int, tuple[int, int]] = {}  # seller -> (second, units left)
-        self._leasing: dict[int, asyncio.Lock] = {}
+        self._leases: dict[int, _Lease] = {}
 
     async def spend(self, seller: Seller) -> None:
         """Take one unit. Refuses with 429 when this second's are gone."""
-        if self._take(seller.id):
-            return
-        # One lease at a time: those who wait for it share it, and waste none of the second's units.
-        async with self._leasing.setdefault(seller.id, asyncio.Lock()):
-            if not self._take(seller.id):
-                second = self._second()
-                want = max(1, seller.rate_per_s // 10)
-                left = await self._store.lease_rate(seller.id, seller.rate_per_s, want)
-                # None left: known to be gone until the next second.
-                self._leases[seller.id] = (second, left - 1)
-                if left == 0:
-                    raise _too_fast()
+        lease = self._leases.setdefault(seller.id, _Lease())
+        if not self._take(lease):
+            async with lease.asking:
+                if not self._take(lease):  # whoever asked before may have brought enough
+                    await self._refill(lease, seller)
 
-    def _take(self, seller: int) -> bool:
-        """One unit of what this second's lease has left. Refuses when there is nothing to lease."""
-        leased_in, left = self._leases.get(seller, (0, 0))
-        if leased_in != self._second() or left == 0:
+    def _take(self, lease: _Lease) -> bool:
+        if lease.second != math.floor(self._wall_s()):
             return False
-        if left < 0:
+        if lease.left > 0:
+            lease.left -= 1
+            return True
+        if lease.gone:
             raise _too_fast()
-        self._leases[seller] = (leased_in, left - 1)
-        return True
+        return False
 
-    def _second(self) -> int:
-        return math.floor(self._wall_s())
+    async def _refill(self, lease: _Lease, seller: Seller) -> None:
+        second = math.floor(self._wall_s())
+        want = max(1, seller.rate_per_s // 10)
+        granted = await self._store.lease_rate(seller.id, seller.rate_per_s, want)
+        lease.second, lease.left, lease.gone = second, granted - 1, granted < want
+        if granted == 0:
+            lease.left = 0
+            raise _too_fast()
 
 
 def _too_fast() -> Refusal:

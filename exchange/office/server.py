@@ -1,7 +1,6 @@
 """The office's listener: health and one scrape for all workers."""
 
 import asyncio
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -101,7 +100,6 @@ def main() -> None:
     """`python -m exchange.office.server`: started by the supervisor."""
 
     async def body(_settings: Settings, orders: Orders, stop: asyncio.Event) -> None:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = orders.metrics_dir
         listener = log.start_log()
         try:
             await Office(orders).run(stop)
