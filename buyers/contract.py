@@ -1,8 +1,10 @@
 """A buyer and its standing orders, as frozen values. Reading documents is exchange/documents.py."""
 
 from dataclasses import dataclass
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
+from zoneinfo import ZoneInfo
 
 
 class PricingMode(StrEnum):
@@ -84,6 +86,30 @@ class Cap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """When a contract takes leads, in local wall time.
+
+    `hours`: seven days from Monday, each a tuple of (first, last) minutes of the day, the last one
+    excluded; None: always open but on holidays. An hour that a clock change skips is never open, one
+    that it repeats is open twice.
+    """
+
+    timezone: str
+    hours: tuple[tuple[tuple[int, int], ...], ...] | None = None
+    holidays: frozenset[date] = frozenset()  # closed all day
+
+    def is_open(self, at: datetime) -> bool:
+        """`at` is an aware instant."""
+        local = at.astimezone(ZoneInfo(self.timezone))
+        if local.date() in self.holidays:
+            return False
+        if self.hours is None:
+            return True
+        minute = local.hour * 60 + local.minute
+        return any(first <= minute < last for first, last in self.hours[local.weekday()])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Buyer:
     id: int
     slug: str
@@ -113,6 +139,7 @@ class Contract:
     pricing: Pricing
     filters: tuple[Filter, ...] = ()  # all must hold
     caps: tuple[Cap, ...] = ()
+    schedule: Schedule | None = None  # None: always open
     sellers_allow: frozenset[str] = frozenset()  # empty: all
     sellers_deny: frozenset[str] = frozenset()
 

@@ -70,7 +70,15 @@ async def _waterfall(
     plan, market = lead.market.plan, lead.market
     behind = [entry for entry in market.contracts if plan.tier_of(entry[0]) in plan.waterfall]
     asker = Asker(seller=lead.seller.slug, excluded=lead.excluded, test=lead.test)
-    screening = screen(behind, lead.fields, asker, plan, house.usage, known=lambda _name: True)
+    screening = screen(
+        behind,
+        lead.fields,
+        asker,
+        plan,
+        house.usage,
+        now=house.store.now(),
+        known=lambda _name: True,
+    )
     skipped.extend(screening.skipped)
     for tier in plan.waterfall:
         stands = [contract for contract in screening.eligible if plan.tier_of(contract) is tier]

@@ -7,7 +7,6 @@ stored and ignored.
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, LiteralString
-from zoneinfo import available_timezones
 
 from pydantic import (
     AfterValidator,
@@ -26,11 +25,11 @@ from buyers.signing import read_secret
 from exchange.conditions import filter_value
 from exchange.errors import DocumentsInvalid, Problem, problems_of
 from exchange.plan import Plan, Tier, TierMode
+from exchange.schedules import ScheduleDocument, check_timezone, schedule_value
 from exchange.sellers import PPM, Seller
 from exchange.verticals import Vertical, read_margin
 
 SLUG: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-_TIMEZONES: Final = available_timezones()
 _DEPTH_MAX: Final = 64  # levels; pydantic gives up writing what is 255 deep
 MASK: Final = "whsec_********"  # what a stored secret reads as; written back it changes nothing
 
@@ -48,14 +47,6 @@ def _decimal(value: object) -> str:
     if len(text.partition(".")[2]) > 4:
         raise PydanticCustomError("too_precise", "must have at most 4 decimals")
     return text
-
-
-def _timezone(name: str) -> str:
-    if name not in _TIMEZONES:
-        raise PydanticCustomError(
-            "unknown_timezone", "must be an IANA time zone, such as America/New_York"
-        )
-    return name
 
 
 def _unless(allowed: object, what: str) -> AfterValidator:
@@ -200,7 +191,7 @@ class ContractDocument(_Document):
     pricing: PricingDocument
     filters: list[Any] = []
     caps: Caps = []
-    schedule: Annotated[Any, _unless(None, "schedules")] = None
+    schedule: ScheduleDocument | None = None
     exclusivity: Annotated[Literal["exclusive", "shared"], _unless("exclusive", "shared leads")] = (
         "exclusive"
     )
@@ -222,7 +213,7 @@ class BuyerDocument(_Document):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
     credit: Money | None = None
-    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    timezone: Annotated[str, AfterValidator(check_timezone)] = "UTC"
     caps: Caps = []
     active: bool = True
 
@@ -366,6 +357,7 @@ def contract_value(
         pricing=_pricing(document["pricing"]),
         filters=tuple(filter_value(one, vertical) for one in document["filters"]),
         caps=caps_value(document["caps"]),
+        schedule=schedule_value(document["schedule"]),
         sellers_allow=frozenset(document["sellers"]["allow"]),
         sellers_deny=frozenset(document["sellers"]["deny"]),
     )

@@ -58,6 +58,7 @@ def screen(
     plan: Plan,
     usage: Usage,
     *,
+    now: datetime,
     known: Callable[[str], bool],
 ) -> Screening:
     """Judge every contract in the order given; the first reason found is the one told.
@@ -67,7 +68,7 @@ def screen(
     """
     eligible, skipped = [], []
     for contract, filters in contracts:
-        found = _skip(contract, filters, fields, asker, plan.tier_of(contract), usage, known)
+        found = _skip(contract, filters, fields, asker, plan.tier_of(contract), usage, now, known)
         if found is None:
             eligible.append(contract)
         else:
@@ -82,6 +83,7 @@ def _skip(
     asker: Asker,
     tier: Tier | None,
     usage: Usage,
+    now: datetime,
     known: Callable[[str], bool],
 ) -> Skipped | None:
     reason = _standing(contract, asker, tier)
@@ -90,6 +92,8 @@ def _skip(
     failed = first_failing(filters, fields, known)
     if failed is not None:
         return Skipped(contract.slug, SkipReason.FILTERED, failed)
+    if contract.schedule is not None and not contract.schedule.is_open(now):
+        return Skipped(contract.slug, SkipReason.CLOSED)
     full = None if asker.test else usage.full.get(contract.id)
     return Skipped(contract.slug, full) if full is not None else None
 

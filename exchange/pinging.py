@@ -68,7 +68,13 @@ def _screen(house: House, asking: Asking) -> Screening:
     if house.catalogue.paused:
         return Screening((), tuple(Skipped(c.slug, SkipReason.PAUSED) for c, _ in contracts))
     return screen(
-        contracts, asking.fields, asking.asker, asking.market.plan, house.usage, known=asking.known
+        contracts,
+        asking.fields,
+        asking.asker,
+        asking.market.plan,
+        house.usage,
+        now=house.store.now(),
+        known=asking.known,
     )
 
 

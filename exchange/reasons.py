@@ -39,6 +39,7 @@ class SkipReason(Reason):
     EXCLUDED = "excluded", 403, "The seller excluded this buyer."
     SELLER_NOT_ALLOWED = "seller_not_allowed", 404, "The contract does not buy from this seller."
     FILTERED = "filtered", 410, "A condition of the contract does not hold."
+    CLOSED = "closed", 420, "The contract's schedule is closed now."
     CAP_SALES = "cap_sales", 430, "The cap on sales is used up."
     CAP_SPEND = "cap_spend", 431, "The cap on spend has no room for this price."
     CREDIT = "credit", 432, "The buyer's credit has no room for this price."

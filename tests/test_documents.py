@@ -276,8 +276,6 @@ UNSUPPORTED = [
         but(LEAST, caps=[{"kind": "pings", "period": "hour", "limit": 10}]),
         "caps.0.kind",
     ),
-    (ContractDocument, but(LEAST, schedule={"timezone": "UTC", "hours": {}}), "schedule"),
-    (ContractDocument, but(LEAST, schedule={}), "schedule"),
     (ContractDocument, but(LEAST, dedupe_days=30), "dedupe_days"),
     (ContractDocument, but(LEAST, exclusivity="shared"), "exclusivity"),
     (ContractDocument, but(LEAST, max_shares=3), "max_shares"),

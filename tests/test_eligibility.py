@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buyers.contract import AnyOf, Condition, Contract, Filter, Not, Op
+from buyers.contract import AnyOf, Condition, Contract, Filter, Not, Op, Schedule
 from exchange.eligibility import Asker, Usage, compile_filter, first_failing, screen
 from exchange.plan import default_plan
 from exchange.reasons import SkipReason
@@ -29,6 +30,8 @@ FIELDS: dict[str, Any] = {
     "roof": {"kind": "tile", "slope": {"degrees": 30}},
 }
 
+NOW = datetime(2026, 11, 25, 15, 0, tzinfo=UTC)  # a Wednesday
+
 
 def has(field: str, op: Op, value: Any) -> Condition:
     return Condition(field=field, op=op, value=value)
@@ -45,12 +48,15 @@ def judged(
     known: Callable[[str], bool] = everything,
 ) -> tuple[SkipReason, str | None] | None:
     compiled = tuple(map(compile_filter, contract.filters))
-    found = screen([(contract, compiled)], FIELDS, asker, PLAN, usage or Usage(), known=known)
+    found = screen(
+        [(contract, compiled)], FIELDS, asker, PLAN, usage or Usage(), now=NOW, known=known
+    )
     assert 1 == len(found.eligible) + len(found.skipped), "exactly one verdict per contract"
     return (found.skipped[0].reason, found.skipped[0].detail) if found.skipped else None
 
 
 OLD = (has("age", Op.GTE, 65),)
+SHUT = Schedule(timezone="UTC", hours=((),) * 7)
 FULL = Usage({1: SkipReason.CAP_SALES})
 EXCLUDED = Asker(seller="quoteform", excluded=frozenset({"acme"}))
 TEST = Asker(seller="quoteform", test=True)
@@ -87,6 +93,7 @@ VERDICTS = [
         (SkipReason.SELLER_NOT_ALLOWED, None),
     ),
     ({"filters": OLD}, ASKER, FULL, (SkipReason.FILTERED, "age")),
+    ({"schedule": SHUT}, ASKER, FULL, (SkipReason.CLOSED, None)),  # before its caps are looked at
     ({}, ASKER, FULL, (SkipReason.CAP_SALES, None)),  # the cached use, last of all
     ({}, ASKER, Usage({1: SkipReason.CAP_SPEND}), (SkipReason.CAP_SPEND, None)),
     ({}, ASKER, Usage({1: SkipReason.CREDIT}), (SkipReason.CREDIT, None)),
@@ -117,7 +124,9 @@ def test_the_verdicts_keep_the_order_of_the_contracts() -> None:
     """Eligible and skipped contracts are told in the order they were given."""
     contracts = [a_contract(slug, active=slug in "bd") for slug in "abcd"]
 
-    found = screen([(c, ()) for c in contracts], FIELDS, ASKER, PLAN, Usage(), known=everything)
+    found = screen(
+        [(c, ()) for c in contracts], FIELDS, ASKER, PLAN, Usage(), now=NOW, known=everything
+    )
 
     assert ["b", "d"] == [contract.slug for contract in found.eligible]
     assert ["a", "c"] == [one.contract for one in found.skipped]

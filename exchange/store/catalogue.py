@@ -224,7 +224,8 @@ async def _write_contract(connection: Any, id_: int, body: dict[str, Any]) -> No
         ON CONFLICT (id) DO UPDATE SET active = EXCLUDED.active""",
         id_, body["slug"], buyer, body["active"],
     )  # fmt: skip
-    await _write_caps(connection, id_, body["caps"], "UTC")
+    timezone = (body["schedule"] or {}).get("timezone", "UTC")
+    await _write_caps(connection, id_, body["caps"], timezone)
 
 
 async def _write_caps(
