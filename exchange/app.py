@@ -30,6 +30,7 @@ from exchange.store.catalogue import load_catalogue
 from exchange.store.postgres import PostgresStore
 from exchange.watch import Watch, refresh_usage
 
+_LISTEN_ANYWAY_S = 1.0
 BUILD = version("ping-post-exchange")
 
 
@@ -106,11 +107,15 @@ class Worker:
         )
         await runner.setup()
         host, port = split_address(self.orders.listen)
-        site = web.TCPSite(runner, host, port, reuse_port=True, backlog=1024)
-        await site.start()
         told = asyncio.create_task(stop.wait())
         loaded = asyncio.create_task(self._first_load.wait())
-        await asyncio.wait([told, loaded], return_when=asyncio.FIRST_COMPLETED)
+        # While others listen on this port, nobody is sent here before we can serve him; without a
+        # database we listen all the same, and say so.
+        first = asyncio.FIRST_COMPLETED
+        await asyncio.wait([told, loaded], timeout=_LISTEN_ANYWAY_S, return_when=first)
+        site = web.TCPSite(runner, host, port, reuse_port=True, backlog=1024)
+        await site.start()
+        await asyncio.wait([told, loaded], return_when=first)
         say_ready()
         log.event("worker started", name=self.orders.name, worker=self.house.worker)
         await told
@@ -141,6 +146,8 @@ class Worker:
         self.house.catalogue = await load_catalogue(
             self.store.db, self.house.vault, self.house.catalogue
         )
+        if not self.house.loaded:
+            await self.store.warm()
         self.house.loaded = True
         self._first_load.set()
 

@@ -196,7 +196,7 @@ class ContractDocument(_Document):
         "exclusive"
     )
     max_shares: Annotated[int, _unless(1, "shared leads")] = 1
-    dedupe_days: Annotated[int, _unless(0, "dedupe_days")] = 0
+    dedupe_days: Annotated[int, Field(ge=0, le=3650)] = 0
     sellers: SellersDocument = SellersDocument()
 
     def faults(self) -> Iterable[tuple[str, LiteralString, LiteralString]]:

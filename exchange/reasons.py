@@ -23,8 +23,14 @@ class RefusedReason(Reason):
     TOO_LARGE = "too_large", 202, "The body is larger than the limit."
     PERSONAL_DATA_IN_PING = "personal_data_in_ping", 203, "A ping may not carry a post-stage field."
     NOT_SUPPORTED = "not_supported", 204, "This version does not enforce that; it is not stored."
+    NOT_CERTIFIED = "not_certified", 205, "The endpoint must be certified before it may go live."
     IDEMPOTENCY_MISMATCH = "idempotency_mismatch", 320, "The key was used with another body."
     IN_PROGRESS = "in_progress", 321, "The first request with this key still runs."
+    EXISTS = "exists", 330, "That slug is taken."
+    SLUG_RETIRED = "slug_retired", 331, "That slug was retired and is never used again."
+    IN_USE = "in_use", 332, "Something in force stands on it."
+    ETAG_MISMATCH = "etag_mismatch", 333, "It was changed since it was read."
+    CONTRARY_OUTCOME = "contrary_outcome", 334, "The first definite word was another."
     NOT_FOUND = "not_found", 600, "There is no such thing, or it belongs to somebody else."
     PING_EXPIRED = "ping_expired", 601, "The ping's time to be posted is over."
     PING_MISMATCH = "ping_mismatch", 603, "A field differs from what the ping said."
@@ -33,6 +39,7 @@ class RefusedReason(Reason):
 class SkipReason(Reason):
     """Why a contract was not asked, or not posted to."""
 
+    DUPLICATE = "duplicate", 310, "The buyer has a lead of this person within its days."
     PAUSED = "paused", 400, "The buyer, the contract or the exchange is paused or retired."
     NO_TIER = "no_tier", 401, "The vertical's plan has no tier of that name."
     NO_TEST = "no_test", 402, "The endpoint does not accept tests."

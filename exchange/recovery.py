@@ -5,6 +5,7 @@ outcome nobody knows (asked about when due), and awards of our own whose answer 
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from buyers.messages import NotSent
@@ -26,10 +27,8 @@ async def keep_watch(house: House) -> None:
     rounds = 0
     while True:
         try:
-            await one_round(house, sweep=rounds % _STRAY_EVERY == 0)
-            house.database_away = False
-        except StoreUnavailable:
-            house.database_away = True
+            with suppress(StoreUnavailable):  # the next round tries again
+                await one_round(house, sweep=rounds % _STRAY_EVERY == 0)
         except Exception as error:  # noqa: BLE001 - the watch must go on whatever one round met
             house.observer.broke("recovery", error)
         rounds += 1
@@ -38,7 +37,7 @@ async def keep_watch(house: House) -> None:
 
 async def one_round(house: House, *, sweep: bool) -> None:
     """One beat and whatever is to be taken up now."""
-    await house.store.beat(house.worker)
+    await _beat(house)
     if not house.loaded:  # without a catalogue nobody can be asked, and nothing resumed
         return
     adopted = await house.store.adopt(house.worker)
@@ -55,6 +54,16 @@ async def one_round(house: House, *, sweep: bool) -> None:
     for lead_id in await house.store.idle_leads(house.worker, _STRAY_S):
         if lead_id not in house.selling:
             house.own(resume(house, lead_id), "resume")
+
+
+async def _beat(house: House) -> None:
+    """Only the heart tells that the database is away: a row that was locked too long does not."""
+    try:
+        await house.store.beat(house.worker)
+    except StoreUnavailable:
+        house.database_away = True
+        raise
+    house.database_away = False
 
 
 async def _resolve(house: House, attempt: AttemptRow) -> None:

@@ -76,7 +76,7 @@ class Books(ABC):
     @abstractmethod
     async def _add_buyer(self, party: Party, credit: int | None, currency: str) -> None: ...
     @abstractmethod
-    async def _add_contract(self, party: Party, buyer: Party) -> None: ...
+    async def _add_contract(self, party: Party, buyer: Party, dedupe_days: int) -> None: ...
     @abstractmethod
     async def set_cap(self, owner: Party, cap: Cap, timezone: str = "UTC") -> None: ...
     @abstractmethod
@@ -109,9 +109,11 @@ class Books(ABC):
             await self.set_cap(party, one, timezone)
         return party
 
-    async def contract(self, slug: str, buyer: Party, *, caps: Iterable[Cap] = ()) -> Party:
+    async def contract(
+        self, slug: str, buyer: Party, *, caps: Iterable[Cap] = (), dedupe_days: int = 0
+    ) -> Party:
         party = self._party(slug)
-        await self._add_contract(party, buyer)
+        await self._add_contract(party, buyer, dedupe_days)
         for one in caps:
             await self.set_cap(party, one)
         return party
@@ -121,11 +123,18 @@ class Books(ABC):
         buyer = await self.buyer(f"buyer-{self._parties}", credit=credit)
         return await self.contract(f"contract-{self._parties}", buyer, caps=caps)
 
-    def new_lead(self, worker: int = 1, *, ping: UUID | None = None, test: bool = False) -> NewLead:
+    def new_lead(
+        self,
+        worker: int = 1,
+        *,
+        ping: UUID | None = None,
+        test: bool = False,
+        person: tuple[bytes | None, bytes | None] = (b"p", b"e"),
+    ) -> NewLead:
         return NewLead(
             id=self.uuid(), ping_id=ping or self.uuid(), seller=SELLER, vertical="auto", test=test,
             min_price_micros=0, external_id="x-1", owner=worker, answer_in_ms=15_000, request=b"{}",
-            person=Sealed(b"key", b"person"), phone_index=b"p", email_index=b"e",
+            person=Sealed(b"key", b"person"), phone_index=person[0], email_index=person[1],
         )  # fmt: skip
 
     async def lead(
@@ -135,8 +144,9 @@ class Books(ABC):
         key: ClaimKey | None = None,
         ping: UUID | None = None,
         test: bool = False,
+        person: tuple[bytes | None, bytes | None] = (b"p", b"e"),
     ) -> UUID:
-        lead = self.new_lead(worker, ping=ping, test=test)
+        lead = self.new_lead(worker, ping=ping, test=test, person=person)
         assert await self.store(worker).open_lead(lead, key) is None
         return lead.id
 
@@ -247,8 +257,8 @@ class MemoryBooks(Books):
     async def _add_buyer(self, party: Party, credit: int | None, currency: str) -> None:
         self.memory.add_buyer(party.id, party.slug, currency, credit)
 
-    async def _add_contract(self, party: Party, buyer: Party) -> None:
-        self.memory.add_contract(party.id, party.slug, buyer.id)
+    async def _add_contract(self, party: Party, buyer: Party, dedupe_days: int) -> None:
+        self.memory.add_contract(party.id, party.slug, buyer.id, dedupe_days=dedupe_days)
 
     async def set_cap(self, owner: Party, cap: Cap, timezone: str = "UTC") -> None:
         self.memory.set_cap(owner.id, cap.kind, cap.period, timezone, cap.limit)
@@ -325,10 +335,10 @@ class PostgresBooks(Books):
             await self.set_cap(party, cap("credit", 0))
             await self.deposit(party, credit)
 
-    async def _add_contract(self, party: Party, buyer: Party) -> None:
+    async def _add_contract(self, party: Party, buyer: Party, dedupe_days: int) -> None:
         await self.sql.execute(
-            "INSERT INTO contract (id, slug, buyer_id, active) VALUES ($1, $2, $3, true)",
-            party.id, party.slug, buyer.id,
+            "INSERT INTO contract (id, slug, buyer_id, active, dedupe_days) VALUES ($1, $2, $3, true, $4)",
+            party.id, party.slug, buyer.id, dedupe_days,
         )  # fmt: skip
 
     async def set_cap(self, owner: Party, cap: Cap, timezone: str = "UTC") -> None:

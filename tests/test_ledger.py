@@ -34,6 +34,8 @@ from tests.ledgers import (
 
 KEY = ClaimKey(SELLER, "/v1/leads", "k-1")
 
+ANN, BOB = (b"ann's phone", b"ann's mail"), (b"bob's phone", b"bob's mail")
+
 
 async def opened(books: Books) -> AsyncIterator[Books]:
     await books.open()
@@ -761,3 +763,56 @@ async def test_both_stores_begin_periods_alike(database: str) -> None:
     assert {(b - a).days for a, b in pairwise(starts)} == {0, 7}
     with pytest.raises(ValueError, match="fortnight"):
         bucket_start("fortnight", "UTC", begun)
+
+
+# --- dedupe ---------------------------------------------------------------------------------------
+
+
+async def test_a_buyer_gets_a_person_once_within_its_days(books: Books) -> None:
+    """By phone or by e-mail, under any of its contracts; other buyers may have the lead."""
+    acme, zenith = await books.buyer("acme"), await books.buyer("zenith")
+    first = await books.contract("acme-a", acme, dedupe_days=30)
+    second = await books.contract("acme-b", acme, dedupe_days=30)
+    other = await books.contract("zenith-a", zenith, dedupe_days=30)
+    assert await books.award(await books.lead(person=ANN), first) is Verdict.GRANTED
+
+    same_phone, same_mail = (ANN[0], BOB[1]), (BOB[0], ANN[1])
+    assert await books.award(await books.lead(person=same_phone), first) is Verdict.DUPLICATE
+    assert await books.award(await books.lead(person=same_mail), second) is Verdict.DUPLICATE
+    assert await books.award(await books.lead(person=ANN), other) is Verdict.GRANTED
+    assert await books.award(await books.lead(person=BOB), first) is Verdict.GRANTED
+    assert await books.award(await books.lead(person=(None, None)), first) is Verdict.GRANTED
+    assert await books.award(await books.lead(person=(None, None)), first) is Verdict.GRANTED
+
+
+async def test_what_was_rejected_is_no_duplicate(books: Books) -> None:
+    """The buyer never had it."""
+    acme = await books.contract("acme-a", await books.buyer("acme"), dedupe_days=1)
+    order = books.order(await books.lead(person=ANN), acme)
+    assert await books.store().award(order) is Verdict.GRANTED
+    await books.settle(order.id, "rejected")
+
+    assert await books.award(await books.lead(person=ANN), acme) is Verdict.GRANTED
+
+
+async def test_a_person_may_be_bought_again_after_the_days(books: Books) -> None:
+    """Thirty days are thirty days."""
+    acme = await books.contract("acme-a", await books.buyer("acme"), dedupe_days=30)
+    assert await books.award(await books.lead(person=ANN), acme) is Verdict.GRANTED
+    await books.pass_time(29 * 86_400)
+    assert await books.award(await books.lead(person=ANN), acme) is Verdict.DUPLICATE
+    await books.pass_time(86_400 + 1)
+
+    assert await books.award(await books.lead(person=ANN), acme) is Verdict.GRANTED
+
+
+async def test_a_person_offered_many_times_at_once_is_bought_once(books: Books) -> None:
+    """Through three workers and in whatever batches they form."""
+    acme = await books.contract("acme-a", await books.buyer("acme"), dedupe_days=30)
+    leads = [await books.lead(1 + n % 3, person=ANN) for n in range(30)]
+
+    verdicts = await asyncio.gather(
+        *(books.award(lead, acme, worker=1 + n % 3) for n, lead in enumerate(leads))
+    )
+
+    assert Counter(verdicts) == {Verdict.GRANTED: 1, Verdict.DUPLICATE: 29}

@@ -11,7 +11,7 @@ import pytest
 
 from buyers.messages import Rejected
 from buyers.reasons import BuyerReason
-from exchange import ending, posting, resolving, sale
+from exchange import posting, resolving, sale
 from exchange.store.memory import MemoryStore
 from exchange.store.rows import AttemptState, Claim, Verdict
 from tests.simulation.run import simulate

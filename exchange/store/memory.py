@@ -54,9 +54,12 @@ class MemoryStore(MemoryLeads):
         self._set_caps(id_, timezone, caps)
 
     def add_contract(
-        self, id_: int, slug: str, buyer_id: int, caps: Iterable[Cap] = (), timezone: str = "UTC"
-    ) -> None:
-        self._contracts[id_] = MemoryContract(id=id_, slug=slug, buyer=self._buyers[buyer_id])
+        self, id_: int, slug: str, buyer_id: int, caps: Iterable[Cap] = (), timezone: str = "UTC",
+        dedupe_days: int = 0,
+    ) -> None:  # fmt: skip
+        self._contracts[id_] = MemoryContract(
+            id=id_, slug=slug, buyer=self._buyers[buyer_id], dedupe_days=dedupe_days
+        )
         self._set_caps(id_, timezone, caps)
 
     def pause(self, kind: str, slug: str, paused: bool = True) -> None:

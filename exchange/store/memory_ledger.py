@@ -25,6 +25,7 @@ from exchange.store.rows import (
     AttemptState,
     AwardOrder,
     LeadState,
+    NewLead,
     Settled,
     Settlement,
     Verdict,
@@ -152,10 +153,22 @@ class MemoryLedger:
             return Verdict.PAUSED
         if any(attempt.is_live for attempt in self._by_lead[order.lead_id]):
             return Verdict.ALREADY_SOLD
+        if self._is_duplicate(lead.new, contract):
+            return Verdict.DUPLICATE
         for bucket in buckets:
             if bucket.lim - bucket.used < bucket.units(order.price_micros):
                 return _VERDICTS[bucket.cap.kind]
         return None
+
+    def _is_duplicate(self, new: NewLead, contract: MemoryContract) -> bool:
+        """Whether the buyer has, or may have, a lead of this person within the contract's days."""
+        since = self.now() - timedelta(days=contract.dedupe_days)
+        return any(
+            attempt.is_live and attempt.created_at > since and _same_person(new, other.new)
+            for other in (self._leads.values() if contract.dedupe_days else ())
+            for attempt in self._by_lead[other.new.id]
+            if other.new.id != new.id and attempt.buyer is contract.buyer
+        )
 
     async def settle(self, settlement: Settlement) -> Settled:
         attempt = self._attempts.get(settlement.id)
@@ -272,3 +285,9 @@ class MemoryLedger:
             detail=attempt.detail, created_at=attempt.created_at, settled_at=attempt.settled_at,
             age_s=(self.now() - attempt.created_at).total_seconds(),
         )  # fmt: skip
+
+
+def _same_person(one: NewLead, other: NewLead) -> bool:
+    """By phone or by e-mail; what is absent is nobody's."""
+    phone = one.phone_index is not None and one.phone_index == other.phone_index
+    return phone or (one.email_index is not None and one.email_index == other.email_index)

@@ -47,6 +47,7 @@ class MemoryContract:
     slug: str
     buyer: MemoryBuyer
     paused: bool = False
+    dedupe_days: int = 0
 
 
 @dataclass(slots=True)

@@ -26,6 +26,11 @@ class PostgresStore(Pings, Leads, Claims, Ledger, Workers, RateLeases):
         Workers.__init__(self, self.db, pulse, name)
         RateLeases.__init__(self, self.db)
 
+    async def warm(self) -> None:
+        """Connect the lanes before anybody uses them: the first quote shall not wait for it."""
+        for link in self._links[:3]:
+            await link.connection()
+
     async def close(self) -> None:
         for lane in (self._pings, self._awards, self._settlements):
             await lane.close()

@@ -128,6 +128,7 @@ class Verdict(StrEnum):
     ALREADY_SOLD = "already_sold"  # another attempt of this lead, or of this buyer, is open
     CLOSED = "closed"  # the lead has ended, or another worker owns it
     PAUSED = "paused"
+    DUPLICATE = "duplicate"  # the buyer has, or may have, a lead of this person
     CAP_SALES = "cap_sales"
     CAP_SPEND = "cap_spend"
     CAP_CONCURRENT = "cap_concurrent"

@@ -98,7 +98,7 @@ async def hostile_buyers() -> AsyncIterator[Hostile]:
         task.add_done_callback(tasks.discard)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    hostile.base_url = "http://127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+    hostile.base_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield hostile
     finally:

@@ -294,7 +294,6 @@ pricing = {{ mode = "bid" }}
 exclusivity = "shared"
 max_shares = 3
 dedupe_days = 30
-schedule = {{ timezone = "UTC", hours = {{ mon = ["09:00-17:00"] }} }}
 [contracts.endpoint]
 ping_url = "http://127.0.0.1:9/ping"
 post_url = "http://127.0.0.1:9/post"
@@ -316,7 +315,7 @@ async def test_what_is_not_enforced_is_refused(open_market: OpenMarket) -> None:
     refused = await market.exchange.command("apply", str(path))
     assert 2 == refused.returncode
     for name in (
-        "caps.0.kind", "exclusivity", "max_shares", "dedupe_days", "schedule", "max_qps", "callback_url",
+        "caps.0.kind", "exclusivity", "max_shares", "dedupe_days", "max_qps", "callback_url",
     ):  # fmt: skip
         assert name in refused.stderr, name
     assert 0 == await market.db.fetchval("SELECT count(*) FROM document WHERE slug = 'u'")

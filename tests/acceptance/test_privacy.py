@@ -7,6 +7,8 @@ from urllib.parse import quote
 import orjson
 import pytest
 
+from exchange.apply import read_files
+from exchange.demo import CONFIG
 from exchange.samples import Samples
 from exchange.store.embedded import EmbeddedPostgres
 from exchange.verticals import read_vertical
@@ -14,8 +16,6 @@ from tests.acceptance.conftest import OpenMarket
 from tests.acceptance.exchanges import eventually
 from tests.acceptance.hostile import hostile_buyers
 from tests.acceptance.markets import PING, bids, buys
-from exchange.apply import read_files
-from exchange.demo import CONFIG
 
 pytestmark = pytest.mark.acceptance
 

@@ -234,17 +234,18 @@ INSERT INTO transfer (ref, kind, debit, credit, amount)
 SELECT gen_random_uuid(), 'sale', min(id), max(id), 5 FROM made"""
 
 
-def test_the_demo_prints_a_line_for_each_lead_and_a_curl_that_sells() -> None:
-    """Without a terminal; the printed command, run by a shell, sells one more."""
+def test_the_demo_prints_a_line_for_each_lead() -> None:
+    """Without a terminal: plain lines, with a price where it sold, and a summary."""
     with scratch() as folder:
         exchange = Exchange(folder)
-        done = exchange.run("run", "--leads", "5", "--seed", "3", "--per-s", "20")
+        done = exchange.run("run", "--leads", "8", "--seed", "3", "--per-s", "20")
         assert 0 == done.returncode, done.stderr
         lines = done.stdout.splitlines()
         leads = [line for line in lines if re.match(r"(auto_insurance|personal_loan|solar) ", line)]
         outcomes = Counter(line.split()[2] for line in leads)
-        assert 5 == len(leads), done.stdout
+        assert 8 == len(leads), done.stdout
         assert outcomes.keys() <= {"sold", "unsold", "no_bid", "pending"}
+        assert [line for line in leads if re.search(r" sold  \d+\.\d\d ", line)]
         assert re.search(r"\d+ sold .*buyers paid", done.stdout)
 
 

@@ -26,6 +26,7 @@ def audit(world: World) -> list[str]:
         *_answers(world, snapshot),
         *_inboxes(world, snapshot),
         *_privacy(world),
+        *_persons(world),
     ]
 
 
@@ -101,3 +102,11 @@ def _privacy(world: World) -> Iterator[str]:
         for fields in book.pings_seen:
             if not fields.keys() <= {"state", "amount"}:
                 yield f"{name} was pinged with {sorted(fields)}"
+
+
+def _persons(world: World) -> Iterator[str]:
+    """Who asked for it has no person twice."""
+    for name in sorted(world.dedupes):
+        emails = [one.body["fields"]["email"] for one in world.market.books[name].accepted()]
+        if len(set(emails)) < len(emails):
+            yield f"{name} bought a person twice"

@@ -196,6 +196,7 @@ class World:
             name: self.rng.random() < 0.6 and temper.dedupes
             for name, temper in self.market.tempers.items()
         }
+        self.dedupes = {name for name in self.market.tempers if self.rng.random() < 0.4}
         self.catalogue = self._catalogue()
         self.workers: list[Worker] = []
         self._made = 0
@@ -219,7 +220,7 @@ class World:
         return {
             "state": rng.choice(STATES),
             "amount": rng.randint(100, 50_000),
-            "email": f"person{rng.randint(1, 10**6)}@example.com",
+            "email": f"person{rng.randint(1, 40)}@example.com",
             "income": rng.randint(0, 9000),
         }
 
@@ -375,7 +376,8 @@ class World:
         caps = self._caps()
         id_ = 1000 + buyer.id * 10 + place
         slug = f"{buyer.slug}-{place}"
-        self.store.add_contract(id_, slug, buyer.id, caps)
+        dedupe_days = 30 if buyer.slug in self.dedupes else 0
+        self.store.add_contract(id_, slug, buyer.id, caps, dedupe_days=dedupe_days)
         base = f"http://127.0.0.1:9/{temper.name}"
         filters = []
         if self.rng.random() < 0.5:

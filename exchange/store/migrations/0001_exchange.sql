@@ -36,7 +36,8 @@ CREATE TABLE contract (
   slug text NOT NULL UNIQUE,
   buyer_id int NOT NULL REFERENCES buyer,
   active boolean NOT NULL,
-  paused boolean NOT NULL DEFAULT false);
+  paused boolean NOT NULL DEFAULT false,
+  dedupe_days int NOT NULL DEFAULT 0);        -- no lead of a person this buyer bought within so many days
 CREATE INDEX contract_buyer ON contract (buyer_id);
 CREATE TABLE house (                          -- one row
   one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -131,6 +132,8 @@ CREATE TABLE lead (
 CREATE UNIQUE INDEX lead_ping ON lead (ping_id) WHERE state <> 'gone';
 CREATE INDEX lead_open ON lead (owner) WHERE state = 'open';
 CREATE INDEX lead_external ON lead (seller, external_id) WHERE external_id IS NOT NULL;
+CREATE INDEX lead_phone ON lead (phone_index) WHERE phone_index IS NOT NULL;
+CREATE INDEX lead_email ON lead (email_index) WHERE email_index IS NOT NULL;
 CREATE INDEX lead_seller ON lead (seller, created_at DESC);
 
 CREATE TABLE attempt (
@@ -194,6 +197,34 @@ BEGIN
   ON CONFLICT DO NOTHING;
 END $$;
 
+-- Marks awards whose buyer has, or may have, a lead of the same person: by phone or by e-mail, within
+-- the contract's days, leads in flight and earlier ones of the same batch included. Whoever asks holds
+-- a lock for each buyer and person until he commits, taken in order, so that two cannot both find nothing.
+CREATE FUNCTION mark_duplicates(p_lead uuid[], p_contract int[], v text[]) RETURNS text[] LANGUAGE plpgsql AS $$
+DECLARE buyers int[]; days int[]; phones bytea[]; emails bytea[];
+BEGIN
+  SELECT array_agg(c.buyer_id ORDER BY i), array_agg(coalesce(c.dedupe_days, 0) ORDER BY i),
+         array_agg(l.phone_index ORDER BY i), array_agg(l.email_index ORDER BY i)
+    INTO buyers, days, phones, emails
+    FROM unnest(p_lead, p_contract) WITH ORDINALITY a(lead_id, contract_id, i)
+    LEFT JOIN contract c ON c.id = a.contract_id LEFT JOIN lead l ON l.id = a.lead_id;
+  PERFORM pg_advisory_xact_lock(7003, h) FROM (
+    SELECT DISTINCT hashtext(b || ':' || encode(x, 'hex')) AS h
+    FROM unnest(buyers, days, phones, emails) a(b, d, p, e), LATERAL unnest(ARRAY[p, e]) x
+    WHERE d > 0 AND x IS NOT NULL ORDER BY h) locks;
+  FOR i IN 1 .. cardinality(p_lead) LOOP
+    CONTINUE WHEN days[i] = 0;
+    IF EXISTS (SELECT 1 FROM lead l JOIN attempt t ON t.lead_id = l.id
+               WHERE (l.phone_index = phones[i] OR l.email_index = emails[i]) AND l.id <> p_lead[i]
+                 AND t.buyer_id = buyers[i] AND t.state NOT IN ('rejected', 'not_sent')
+                 AND t.created_at > now() - days[i] * interval '1 day')
+      OR EXISTS (SELECT 1 FROM unnest(p_lead[1:i-1], buyers[1:i-1], phones[1:i-1], emails[1:i-1], v[1:i-1]) d(l, b, p, e, w)
+                 WHERE l <> p_lead[i] AND b = buyers[i] AND w = 'granted' AND (p = phones[i] OR e = emails[i]))
+    THEN v[i] := 'duplicate'; END IF;
+  END LOOP;
+  RETURN v;
+END $$;
+
 -- Holds every limit and writes the intent, or says why not; one verdict for each award, in order:
 -- granted | repeat (this attempt is already there) | closed (the lead is not this worker's any more)
 -- | paused | already_sold | cap_sales | cap_spend | cap_concurrent | credit.
@@ -209,6 +240,9 @@ DECLARE
   bids bigint[]; room bigint[]; full_kind text; turns int := 0; out text[];
 BEGIN
   PERFORM pg_advisory_xact_lock_shared(7001, 0);
+  IF EXISTS (SELECT 1 FROM contract WHERE id = ANY (p_contract) AND dedupe_days > 0) THEN
+    v := mark_duplicates(p_lead, p_contract, v);         -- the persons' locks come before every row's
+  END IF;
   LOOP                                                   -- 1. which buckets, just now, for these contracts
     SELECT array_agg(contract), array_agg(bucket), array_agg(money), array_agg(kind), coalesce(bool_or(bucket IS NULL), false)
       INTO lc, lb, lm, lkind, missing
@@ -230,6 +264,7 @@ BEGIN
     JOIN unnest(bids, room) x(b, room) USING (b);
   IF NOT fits THEN                                       -- near a limit: one by one, in the order given
     FOR i IN 1 .. cardinality(p_id) LOOP
+      CONTINUE WHEN v[i] <> 'granted';
       full_kind := NULL;
       IF EXISTS (SELECT 1 FROM attempt t WHERE t.lead_id = p_lead[i] AND t.slot = p_slot[i] AND t.state NOT IN ('rejected', 'not_sent'))
         OR EXISTS (SELECT 1 FROM unnest(p_lead[1:i-1], p_slot[1:i-1], v[1:i-1]) d(l, s, w) WHERE l = p_lead[i] AND s = p_slot[i] AND w = 'granted')
