@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from exchange.settings import Settings
     from exchange.store.postgres import PostgresStore
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="A ping-post lead exchange.")
+# Rich tracebacks would show local variables, and those may hold a person.
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="A ping-post lead exchange.",
+)
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
 unconfirmed_app = typer.Typer(
     invoke_without_command=True, help="Posts that may be sold; settle them by hand."
@@ -146,17 +152,11 @@ def create_key(
         fail("a seller's or buyer's key needs --owner SLUG, an admin's has none")
 
     async def body(tool: "Tool") -> None:
-        from exchange.store.keys import Key, put_key
+        from exchange.store.keys import create_key, owner_exists
 
-        kind = "seller" if role == "seller" else "buyer"
-        known = await tool.store.db.fetchval(
-            "SELECT true FROM document WHERE kind = $1 AND slug = $2 AND NOT deleted", kind, owner
-        )
-        if owner is not None and not known:
-            fail(f"there is no {kind} {owner}")
-        key_id = secrets.token_hex(4)
-        key = f"lx_{role}_{key_id}_{secrets.token_urlsafe(32)}"
-        await put_key(tool.store.db, Key(key_id, role, owner), tool.vault.key_digest(key))
+        if owner is not None and not await owner_exists(tool.store.db, role, owner):
+            fail(f"there is no {role} {owner}")
+        _, key = await create_key(tool.store.db, tool.vault, role, owner)
         typer.echo(key)
 
     with_tool(body)

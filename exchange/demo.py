@@ -19,7 +19,7 @@ from exchange.settings import Settings
 from exchange.store.database import Database
 from exchange.store.keys import Key, put_key
 from exchange.supervisor import Child, Supervisor
-from exchange.verticals import read_vertical
+from exchange.verticals import Vertical, read_vertical
 
 CONFIG: Final = Path(__file__).resolve().parent.parent / "config"
 SELLERS: Final = ("quoteform", "fb-leads")
@@ -78,8 +78,11 @@ class Outcome:
 
 
 def samples(seed: int) -> Samples:
-    verticals = [read_vertical(document) for _, document in read_files([CONFIG / "verticals"])]
-    return Samples(seed, {vertical.slug: vertical for vertical in verticals})
+    return Samples(seed, {vertical.slug: vertical for vertical in _verticals()})
+
+
+def _verticals() -> list[Vertical]:
+    return [read_vertical(document) for _, document in read_files([CONFIG / "verticals"])]
 
 
 async def stream(
@@ -141,10 +144,16 @@ async def _post(
         return response.status, answer
 
 
-def curl_line(base_url: str, key: str, seed: int = 20_26) -> str:
-    """A command that sells one more lead."""
-    sample = samples(seed).lead("auto_insurance")
-    body = orjson.dumps({"vertical": sample.vertical, "fields": sample.fields}).decode()
+def curl_line(base_url: str, key: str) -> str:
+    """A command that sells one more lead: a roof in Texas, with the required fields only."""
+    verticals = {vertical.slug: vertical for vertical in _verticals()}
+    source = Samples(2026, verticals)
+    sample = source.lead("solar")
+    while (sample.fields["state"], sample.fields["home_owner"]) != ("TX", "own"):
+        sample = source.lead("solar")
+    required = {field.name for field in verticals["solar"].fields if field.required}
+    fields = {name: value for name, value in sample.fields.items() if name in required}
+    body = orjson.dumps({"vertical": "solar", "fields": fields}).decode()
     quoted = body.replace("'", "'\\''")
     return (
         f"curl -sS {base_url}/v1/leads -H 'Authorization: Bearer {key}' "

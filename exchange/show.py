@@ -133,7 +133,7 @@ class Board:
     def __rich__(self) -> Group:
         table = Table(expand=True, box=None, padding=(0, 1), header_style="dim")
         for name, width in (
-            ("lead", 16),
+            ("lead", 18),
             ("seller", 10),
             ("outcome", 8),
             ("price", 8),
@@ -149,7 +149,7 @@ class Board:
             )
         for line in self._lines:
             table.add_row(
-                f"{line.vertical[:13]} {line.state}",
+                f"{line.vertical[:14]} {line.state}",
                 line.seller,
                 Text(line.outcome, style=_STYLES.get(line.outcome, "red")),
                 line.price,
