@@ -30,6 +30,7 @@ class Endpoint:
     post_timeout_ms: int
     idempotent: bool  # a repeated webhook-id is the same lead
     accepts_test: bool
+    max_qps: int | None = None  # pings per second, all workers together
 
 
 class Op(StrEnum):
@@ -74,6 +75,7 @@ class CapKind(StrEnum):
     SALES = "sales"
     SPEND = "spend"
     CONCURRENT = "concurrent"
+    PINGS = "pings"  # leased in small parts before pings are written, never held
     CREDIT = "credit"  # not written by anyone: a prepaid buyer's deposits
     SHARE = "share"  # not a limit: counts what a contract sold in a percentage tier
 

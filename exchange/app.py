@@ -16,7 +16,8 @@ from buyers.wire import Wire, WireLimits
 from exchange import failpoints, log
 from exchange.errors import StoreUnavailable
 from exchange.house import House
-from exchange.http.access import KeyRing, Rates
+from exchange.http.access import KeyRing, StoredKeys
+from exchange.http.buyers import BuyerDesk
 from exchange.http.problems import json_response, net_under
 from exchange.http.sellers import SellerDesk
 from exchange.metrics import Metrics, count_as
@@ -25,26 +26,12 @@ from exchange.process import Orders, run_child, say_ready
 from exchange.recovery import keep_watch
 from exchange.sealing import Vault
 from exchange.settings import Settings, split_address
-from exchange.store import keys as key_store
 from exchange.store.catalogue import load_catalogue
 from exchange.store.postgres import PostgresStore
 from exchange.watch import Watch, refresh_usage
 
 _LISTEN_ANYWAY_S = 1.0
 BUILD = version("ping-post-exchange")
-
-
-class StoredKeys:
-    """Keys as the ring wants them, out of the database."""
-
-    def __init__(self, store: PostgresStore) -> None:
-        self._db = store.db
-
-    async def live(self) -> dict[bytes, key_store.Key]:
-        return await key_store.live_keys(self._db)
-
-    async def find(self, digest: bytes) -> key_store.Key | None:
-        return await key_store.find_key(self._db, digest)
 
 
 class Worker:
@@ -70,7 +57,7 @@ class Worker:
             random_bytes=secrets.token_bytes,
             failpoint=failpoints.from_environment(environment),
         )
-        self.keys = KeyRing(StoredKeys(self.store), self.house.vault)
+        self.keys = KeyRing(StoredKeys(self.store.db), self.house.vault)
         self.watch = Watch(self.store.db, self._reload)
         self._first_load = asyncio.Event()
 
@@ -79,8 +66,12 @@ class Worker:
             middlewares=[net_under(self.house.observer)],
             client_max_size=self.settings.http.body_bytes_max,
         )
-        rates = Rates(self.store, lambda: self.store.now().timestamp())
-        app.add_routes(SellerDesk(self.house, self.keys, rates).routes())
+        app.add_routes(SellerDesk(self.house, self.keys).routes())
+        app.add_routes(
+            BuyerDesk(
+                self.store, self.house.vault, self.house.guard, self.settings.http, self.keys
+            ).routes()
+        )
         app.add_routes(
             health_routes(self.orders.name, lambda: self.house.catalogue.version, self.ready)
         )

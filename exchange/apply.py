@@ -1,7 +1,7 @@
 """`exchange apply`: documents from TOML and JSON files, checked together, written all or nothing."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +21,11 @@ from exchange.documents import (
 from exchange.errors import DocumentsInvalid, Problem
 from exchange.plan import Plan, TierMode, default_plan
 from exchange.sealing import Vault
-from exchange.store.catalogue import KINDS, Change, Documents, read_documents, write_documents
+from exchange.store.catalogue import KINDS, Documents
 from exchange.store.database import Database
+from exchange.store.documents import Change, Wanted, write_documents
 from exchange.verticals import Vertical, read_vertical
 
-Wanted = list[tuple[str, dict[str, Any]]]
 _PLURALS: Final = {f"{kind}s": kind for kind in KINDS}
 
 
@@ -33,9 +33,9 @@ async def apply(
     db: Database, vault: Vault, guard: Guard, wanted: Wanted, *, by: str, dry_run: bool = False
 ) -> list[Change]:
     """Check everything against everything, then write. Raises DocumentsInvalid with all problems."""
-    stored = await read_documents(db)
-    checked = check_all(wanted, stored, guard)
-    return await write_documents(db, vault, checked, by=by, dry_run=dry_run)
+    return await write_documents(
+        db, vault, lambda stored: check_all(wanted, stored, guard), by=by, dry_run=dry_run
+    )
 
 
 def read_files(paths: Sequence[Path], names: Mapping[str, str] | None = None) -> Wanted:
@@ -66,18 +66,20 @@ def check_all(wanted: Wanted, stored: Documents, guard: Guard) -> Wanted:
     problems: list[Problem] = []
     checked: Wanted = []
     bodies: dict[str, dict[str, dict[str, Any]]] = {
-        kind: {slug: one.body for slug, one in stored[kind].items()} for kind in KINDS
+        kind: {slug: one.body for slug, one in stored[kind].items() if not one.deleted}
+        for kind in KINDS
     }
     for kind, document in wanted:
-        path = f"{kind} {document.get('vertical' if kind == 'plan' else 'slug', '?')}"
+        path = path_of(kind, document)
         try:
             body = _canonical(kind, document, path)
         except DocumentsInvalid as error:
             problems += error.problems
             continue
         name = body["vertical"] if kind == "plan" else body["slug"]
-        if kind == "buyer" and name in bodies["buyer"]:
-            problems += _fixed_buyer(body, bodies["buyer"][name], path)
+        problems += _fixed(kind, body, bodies[kind].get(name), path)
+        if kind != "plan" and name not in bodies[kind] and name in stored[kind]:
+            problems.append(Problem(f"{path}.slug", "slug_retired", "was retired; take another"))
         bodies[kind][name] = body
         checked.append((kind, body))
     written = {
@@ -89,7 +91,18 @@ def check_all(wanted: Wanted, stored: Documents, guard: Guard) -> Wanted:
     return checked
 
 
+def path_of(kind: str, document: Mapping[str, Any]) -> str:
+    """How a document is named in front of its problems' paths."""
+    return f"{kind} {document.get('vertical' if kind == 'plan' else 'slug', '?')}"
+
+
 def _canonical(kind: str, document: dict[str, Any], path: str) -> dict[str, Any]:
+    unreadable = [
+        Problem(".".join((path, *where)), "bad_format", "must not hold NUL characters")
+        for where in _with_nul(document, ())
+    ]
+    if unreadable:  # which Postgres cannot keep
+        raise DocumentsInvalid(tuple(unreadable))
     match kind:
         case "vertical":
             return _vertical(document)
@@ -116,11 +129,34 @@ def _vertical(document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fixed_buyer(body: dict[str, Any], before: dict[str, Any], path: str) -> list[Problem]:
-    """Credit moves by deposits and sales only; a currency cannot change under a ledger."""
-    body["credit"] = before["credit"]
-    if body["currency"] != before["currency"]:
-        return [Problem(f"{path}.currency", "not_allowed", "a buyer's currency cannot be changed")]
+def _with_nul(value: object, where: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    match value:
+        case str():
+            if "\0" in value:
+                yield where
+        case Mapping():
+            for name, inner in value.items():
+                if "\0" in str(name):
+                    yield where
+                yield from _with_nul(inner, (*where, str(name)))
+        case list():
+            for place, inner in enumerate(value):
+                yield from _with_nul(inner, (*where, str(place)))
+
+
+def _fixed(
+    kind: str, body: dict[str, Any], before: dict[str, Any] | None, path: str
+) -> list[Problem]:
+    """Credit moves by deposits and sales only; money cannot change its currency or its owner."""
+    if before is None:
+        return []
+    if kind == "contract" and body["buyer"] != before["buyer"]:
+        return [Problem(f"{path}.buyer", "not_allowed", "a contract's buyer cannot be changed")]
+    if kind == "buyer":
+        body["credit"] = before["credit"]
+        if body["currency"] != before["currency"]:
+            text = "a buyer's currency cannot be changed"
+            return [Problem(f"{path}.currency", "not_allowed", text)]
     return []
 
 

@@ -95,14 +95,6 @@ class _Document(BaseModel):
             raise ValidationError.from_exception_data(type(self).__name__, found)
 
 
-def _no_pings(kind: str) -> str:
-    if kind == "pings":
-        raise PydanticCustomError(
-            "not_supported", "caps on pings are not supported by this version"
-        )
-    return kind
-
-
 def _limit(value: object, info: ValidationInfo) -> object:
     """Of a cap whose kind, read before it, says what it counts: money or leads."""
     if info.data.get("kind") == "spend":
@@ -115,7 +107,7 @@ def _limit(value: object, info: ValidationInfo) -> object:
 
 
 class CapDocument(_Document):
-    kind: Annotated[Literal["sales", "spend", "concurrent", "pings"], AfterValidator(_no_pings)]
+    kind: Literal["sales", "spend", "concurrent", "pings"]
     period: Period | None = None
     limit: Annotated[Any, AfterValidator(_limit)]
 
@@ -144,7 +136,7 @@ class EndpointDocument(_Document):
     secret: Annotated[str, AfterValidator(_secret)] | None = None
     ping_timeout_ms: Annotated[int, Field(ge=10, le=10_000)] = 400
     post_timeout_ms: Annotated[int, Field(ge=100, le=120_000)] = 5000
-    max_qps: Annotated[int | None, _unless(None, "max_qps")] = None
+    max_qps: Annotated[int, Field(ge=1, le=100_000)] | None = None
     idempotent: bool = False
     accepts_test: bool = False
 
@@ -376,7 +368,7 @@ def caps_value(documents: list[dict[str, Any]]) -> tuple[Cap, ...]:
 
 def _endpoint(document: Mapping[str, Any]) -> Endpoint:
     kept = ("dialect", "ping_url", "post_url", "status_url", "ping_timeout_ms",
-            "post_timeout_ms", "idempotent", "accepts_test")  # fmt: skip
+            "post_timeout_ms", "max_qps", "idempotent", "accepts_test")  # fmt: skip
     return Endpoint(**{name: document[name] for name in kept})
 
 

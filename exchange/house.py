@@ -18,6 +18,7 @@ from exchange.eligibility import Usage
 from exchange.errors import StoreUnavailable
 from exchange.ids import new_uuid
 from exchange.observe import Observer
+from exchange.rates import Leases
 from exchange.sealing import Vault
 from exchange.settings import Settings
 from exchange.store.store import Store
@@ -67,8 +68,12 @@ class House:
     loaded: bool = False  # whether the catalogue has been read at all
     selling: set[UUID] = field(default_factory=set)  # leads with a task of ours
     under_way: set[UUID] = field(default_factory=set)  # attempts with a task of ours
+    leases: Leases = field(init=False)
     _tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)  # in the order begun
     _targets: dict[str, Target | UrlRefused] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.leases = Leases(self.store, lambda: self.store.now().timestamp())
 
     def now_s(self) -> float:
         """The loop's monotonic clock: what every deadline is measured on."""

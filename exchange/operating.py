@@ -7,20 +7,18 @@ from typing import BinaryIO, Final
 
 import orjson
 
-from buyers.messages import Accepted, PostResult, Rejected
 from buyers.money import format_micros
-from buyers.reasons import BuyerReason
 from exchange import receipt
 from exchange.books import broken_invariants, overdue
 from exchange.errors import ExchangeError
 from exchange.ids import read_id, write_id
-from exchange.posting import detail_of, outcome_of
 from exchange.replay import replay_ping, replay_price
+from exchange.resolving import book_word
 from exchange.settings import Settings
 from exchange.store.audit import read_receipts, read_snapshot
 from exchange.store.embedded import EmbeddedInvalid, EmbeddedPostgres, find_binaries
 from exchange.store.postgres import PostgresStore
-from exchange.store.rows import AttemptRow, AttemptState, Settled, Settlement
+from exchange.store.rows import AttemptRow, AttemptState, Settled
 from exchange.supervisor import data_dir_of
 
 _UNCONFIRMED: Final = """
@@ -83,21 +81,7 @@ async def settle_by_hand(store: PostgresStore, text: str, outcome: str) -> tuple
     last = attempts[-1]
     if last.state is AttemptState.INTENT:
         return "its post is still under way; ask again in a moment", False
-    wanted = AttemptState(outcome)
-    result: PostResult = (
-        Accepted(reason=BuyerReason.SAID_BY_PERSON)
-        if wanted is AttemptState.ACCEPTED
-        else Rejected(reason=BuyerReason.SAID_BY_PERSON)
-    )
-    for _ in range(5):  # recovery may take the fence between reading and writing
-        settled = await store.settle(
-            Settlement(
-                id=last.id, fence=last.fence, outcome=outcome_of(result), detail=detail_of(result)
-            )
-        )
-        if settled is not Settled.FENCED:
-            break
-        last = (await store.attempts(last.lead_id))[-1]
+    settled = await book_word(store, last, AttemptState(outcome))
     if settled is Settled.OK:
         return f"{text} {outcome} ({last.contract})", True
     return f"{text} is {settled.value} already", settled.value == outcome

@@ -1,5 +1,6 @@
 """The auction of a ping: screen every contract, ask the eligible at once, rank what they say."""
 
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
@@ -35,6 +36,9 @@ async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auct
     if tier is not None:
         window_ms = min(window_ms, tier.window_ms)
     asked = [contract for contract in stands if contract.is_pinged]
+    limited: list[Skipped] = []
+    if not asking.test:
+        asked, limited = await house.leases.admit(asked)
     questions = _questions(
         house, asking, write_id("ping", ping_id, test=asking.test), asked, window_ms
     )
@@ -52,7 +56,7 @@ async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auct
         ping_id=ping_id,
         asking=asking,
         catalogue_version=catalogue.version,
-        screening=screening,
+        screening=replace(screening, skipped=(*screening.skipped, *limited)),
         results=told,
         offers=offers,
         rules=rules,

@@ -51,6 +51,8 @@ class SkipReason(Reason):
     CAP_SPEND = "cap_spend", 431, "The cap on spend has no room for this price."
     CREDIT = "credit", 432, "The buyer's credit has no room for this price."
     CAP_CONCURRENT = "cap_concurrent", 433, "As many posts as allowed are open."
+    CAP_PINGS = "cap_pings", 434, "The cap on pings is used up."
+    MAX_QPS = "max_qps", 435, "The endpoint takes no more pings this second."
     BUYER_ALREADY_TRIED = "buyer_already_tried", 440, "This buyer rejected the lead or may have it."
     BELOW_MIN_PRICE = (
         "below_min_price",

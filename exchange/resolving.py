@@ -3,12 +3,21 @@
 from uuid import UUID
 
 from buyers.contract import Contract
-from buyers.messages import NotSent, PostResult, Unconfirmed
+from buyers.messages import Accepted, NotSent, PostResult, Rejected, Unconfirmed
 from buyers.reasons import BuyerReason
 from exchange.house import House
 from exchange.ids import write_id
-from exchange.posting import Delivery, ask_status, deliver, next_try_s, settle
-from exchange.store.rows import AttemptRow, LeadRow, Settled
+from exchange.posting import (
+    Delivery,
+    ask_status,
+    deliver,
+    detail_of,
+    next_try_s,
+    outcome_of,
+    settle,
+)
+from exchange.store.rows import AttemptRow, AttemptState, LeadRow, Settled, Settlement
+from exchange.store.store import Store
 
 
 async def resolve_now(house: House, attempt_id: UUID) -> PostResult | None:
@@ -57,6 +66,24 @@ async def _ask(
         if not isinstance(result, (Unconfirmed, NotSent)):
             return result
     return await ask_status(house, contract, attempt)
+
+
+async def book_word(store: Store, attempt: AttemptRow, said: AttemptState) -> Settled:
+    """A person's word, *accepted* or *rejected*, on an attempt: what stands now. The first wins."""
+    result: PostResult = (
+        Accepted(reason=BuyerReason.SAID_BY_PERSON)
+        if said is AttemptState.ACCEPTED
+        else Rejected(reason=BuyerReason.SAID_BY_PERSON)
+    )
+    outcome, detail = outcome_of(result), detail_of(result)
+    for _ in range(5):  # recovery may take the fence between reading and writing
+        word = Settlement(id=attempt.id, fence=attempt.fence, outcome=outcome, detail=detail)
+        settled = await store.settle(word)
+        if settled is not Settled.FENCED:
+            break
+        rows = await store.attempts(attempt.lead_id)
+        attempt = next(one for one in rows if one.id == attempt.id)
+    return settled
 
 
 def find_contract(house: House, slug: str) -> Contract | None:

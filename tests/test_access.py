@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from exchange.errors import Refusal
-from exchange.http.access import Rates
+from exchange.http.access import spend_rate
+from exchange.rates import Leases
 from exchange.sellers import Seller
 
 
@@ -24,6 +25,9 @@ class Shared:
         self.second = 0
         self.asked = 0
 
+    async def lease_pings(self, contract: int, want: int) -> tuple[int, float]:
+        raise AssertionError("nobody pings here")
+
     async def lease_rate(self, owner: int, rate: int, want: int) -> int:
         self.asked += 1
         await asyncio.sleep(0)
@@ -32,9 +36,9 @@ class Shared:
         return granted
 
 
-async def spend(rates: Rates, who: Seller) -> bool:
+async def spend(rates: Leases, who: Seller) -> bool:
     try:
-        await rates.spend(who)
+        await spend_rate(rates, who)
     except Refusal as refusal:
         return (refusal.status, refusal.retry_after_s) != (429, 1)  # anything else is no answer
     return True
@@ -44,7 +48,7 @@ async def spend(rates: Rates, who: Seller) -> bool:
 async def test_a_burst_gets_exactly_the_rate(rate_per_s: int) -> None:
     """Requests that arrive together share one lease: none is refused while units are left."""
     shared = Shared()
-    workers = [Rates(shared, lambda: float(shared.second)) for _ in range(3)]
+    workers = [Leases(shared, lambda: float(shared.second)) for _ in range(3)]
     who = seller(rate_per_s)
 
     passed = await asyncio.gather(*(spend(workers[n % 3], who) for n in range(rate_per_s * 2 + 30)))
@@ -57,7 +61,7 @@ async def test_a_burst_gets_exactly_the_rate(rate_per_s: int) -> None:
 async def test_one_worker_strands_nothing() -> None:
     """Alone, the whole rate is spent, and asked for in few leases."""
     shared = Shared()
-    rates = Rates(shared, lambda: float(shared.second))
+    rates = Leases(shared, lambda: float(shared.second))
 
     passed = await asyncio.gather(*(spend(rates, seller(100)) for _ in range(300)))
 
@@ -68,7 +72,7 @@ async def test_one_worker_strands_nothing() -> None:
 async def test_the_next_second_brings_new_units() -> None:
     """A refusal holds for its second only."""
     shared = Shared()
-    rates = Rates(shared, lambda: float(shared.second))
+    rates = Leases(shared, lambda: float(shared.second))
     who = seller(1)
 
     assert [await spend(rates, who), await spend(rates, who)] == [True, False]

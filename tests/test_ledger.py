@@ -816,3 +816,48 @@ async def test_a_person_offered_many_times_at_once_is_bought_once(books: Books) 
     )
 
     assert Counter(verdicts) == {Verdict.GRANTED: 1, Verdict.DUPLICATE: 29}
+
+
+# --- rates and caps on pings ----------------------------------------------------------------------
+
+
+async def test_pings_are_leased_from_every_cap_that_binds_them(books: Books) -> None:
+    """The contract's and its buyer's: the smaller room decides, and an award does not care."""
+    acme = await books.buyer("acme", credit=None)
+    await books.set_cap(acme, cap("pings", 5, "day"))
+    contract = await books.contract("acme-a", acme, caps=[cap("pings", 7, "hour")])
+    store = books.store()
+
+    leases = [await store.lease_pings(contract.id, 4) for _ in range(3)]
+
+    assert [granted for granted, _ in leases] == [4, 1, 0]
+    assert all(0 < valid_s <= 3600 for _, valid_s in leases)
+    assert contract.id not in (await store.usage()).full
+    assert await books.award(await books.lead(), contract) is Verdict.GRANTED
+
+
+async def test_leases_raced_by_three_workers_are_never_passed(books: Books) -> None:
+    """A hundred units, asked for in threes from everywhere at once."""
+    contract = await books.contract(
+        "acme-a", await books.buyer("acme"), caps=[cap("pings", 100, "day")]
+    )
+
+    leases = await asyncio.gather(
+        *(books.store(1 + n % 3).lease_pings(contract.id, 3) for n in range(60))
+    )
+    rates = await asyncio.gather(
+        *(books.store(1 + n % 3).lease_rate(4711, 10**6, 7) for n in range(60))
+    )
+
+    assert sum(granted for granted, _ in leases) == 100
+    assert sum(rates) == 420
+
+
+async def test_a_new_cap_on_pings_starts_from_nothing(books: Books) -> None:
+    """What was sold says nothing of what was asked."""
+    contract = await books.contract("acme-a", await books.buyer("acme"))
+    assert await books.award(await books.lead(), contract) is Verdict.GRANTED
+
+    await books.set_cap(contract, cap("pings", 3, "day"))
+
+    assert (await books.store().lease_pings(contract.id, 9))[0] == 3

@@ -20,7 +20,7 @@ from buyers.money import MICROS
 from buyers.wire import Failure
 from exchange.catalogue import Catalogue, market_of
 from exchange.house import House
-from exchange.http.access import KeyRing, Rates
+from exchange.http.access import KeyRing
 from exchange.http.sellers import SellerDesk
 from exchange.observe import Silent
 from exchange.plan import Plan, Tier, TierMode
@@ -135,13 +135,7 @@ class Floor:
                 margin={"USD": self.store.account("margin", 0, "USD")},
             ),
         )  # fmt: skip
-        self.answers = _Netted(
-            SellerDesk(
-                self.house,
-                KeyRing(Keys(vault), vault),
-                Rates(self.store, self.store.now().timestamp),
-            )
-        )
+        self.answers = _Netted(SellerDesk(self.house, KeyRing(Keys(vault), vault)))
 
     async def ping(self, **options: Any) -> dict[str, Any]:
         status, raw = await ask(
@@ -552,3 +546,30 @@ def test_the_person_leaves_only_for_the_buyer_that_is_posted_to() -> None:
         assert carrying == ["ann/post"]
 
     trade(story, Row("ann", bids("9")), Row("bob", bids("7")))
+
+
+def test_a_cap_on_pings_ends_the_asking() -> None:
+    """Two pings were ordered: the third ping asks Bob alone."""
+
+    async def story(floor: Floor) -> None:
+        quotes = [await floor.ping() for _ in range(3)]
+
+        assert [quote["price"] for quote in quotes] == ["9.00", "9.00", "7.00"]
+        assert len(floor.transport.sent["ann"]) == 2
+
+    cap = Cap(kind=CapKind.PINGS, period="day", limit=2)
+    trade(story, Row("ann", bids("9"), contract={"caps": (cap,)}), Row("bob", bids("7")))
+
+
+def test_an_endpoint_is_pinged_no_oftener_than_it_takes() -> None:
+    """Three a second, whatever comes; the next second three more."""
+
+    async def story(floor: Floor) -> None:
+        first = await asyncio.gather(*(floor.ping() for _ in range(8)))
+        await pass_ms(1000)
+        later = await asyncio.gather(*(floor.ping() for _ in range(8)))
+
+        for quotes in (first, later):
+            assert sorted(quote["price"] for quote in quotes) == ["7.00"] * 5 + ["9.00"] * 3
+
+    trade(story, Row("ann", bids("9"), endpoint={"max_qps": 3}), Row("bob", bids("7")))

@@ -108,6 +108,7 @@ class ScriptedTransport:
     script: Mapping[str, Says]
     calls: dict[str, ScriptedCall] = field(default_factory=dict)
     payloads: dict[str, bytes] = field(default_factory=dict)
+    sent: dict[str, list[float]] = field(default_factory=dict)  # when, in ms, by pool
 
     def send(
         self,
@@ -122,6 +123,7 @@ class ScriptedTransport:
         says = self.script[pool]
         call = self.calls[pool] = ScriptedCall(pool, now_ms())
         self.payloads[pool] = payload
+        self.sent.setdefault(pool, []).append(call.sent_ms)
         left_ms = deadline * 1000 - call.sent_ms
         if left_ms < math.inf and (says.after_ms is None or says.after_ms > left_ms):
             says = Says(left_ms, None, failure=Failure.TIMED_OUT)  # as the wire does

@@ -1,18 +1,17 @@
 """Who is asking: keys by digest, roles, and the sellers' rates."""
 
-import asyncio
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from aiohttp import web
 
 from exchange.catalogue import Catalogue
 from exchange.errors import Refusal
+from exchange.rates import Leases
 from exchange.sealing import Vault
 from exchange.sellers import Seller
-from exchange.store.keys import Key
+from exchange.store.database import Database
+from exchange.store.keys import Key, find_key, live_keys
 
 
 class KeyStore(Protocol):
@@ -21,16 +20,16 @@ class KeyStore(Protocol):
     async def find(self, digest: bytes) -> Key | None: ...
 
 
-class RateStore(Protocol):
-    async def lease_rate(self, owner: int, rate: int, want: int) -> int: ...
-
-
 class KeyRing:
     """Live keys in memory, reloaded with every change; an unknown one is looked up before it is
-    refused, since it may have been created a moment ago on another machine."""
+    refused, since it may have been created a moment ago on another machine.
 
-    def __init__(self, keys: KeyStore, vault: Vault) -> None:
+    `remembers=False`: every key is looked up each time, for a process that never reloads.
+    """
+
+    def __init__(self, keys: KeyStore, vault: Vault, *, remembers: bool = True) -> None:
         self._keys = keys
+        self._remembers = remembers
         self._vault = vault
         self._live: dict[bytes, Key] = {}
 
@@ -47,54 +46,51 @@ class KeyRing:
         found = live.get(digest) or await self._keys.find(digest)
         if found is None:
             raise Refusal(401, "unauthenticated", "the key is unknown or revoked")
-        live[digest] = found
+        if self._remembers:
+            live[digest] = found
         return found
 
-
-@dataclass(slots=True)
-class _Lease:
-    """What one seller may still do in one second. `gone`: the second has no more for anybody."""
-
-    second: int = 0
-    left: int = 0
-    gone: bool = False
-    asking: asyncio.Lock = field(default_factory=asyncio.Lock)  # one question at a time
+    async def caller(self, request: web.Request, role: str) -> "Caller":
+        """Who asks, if his key has this role. Refuses with 401 and 403."""
+        key = await self.holder(request)
+        if key.role != role:
+            raise Refusal(403, "wrong_role", f"this needs {_ROLES[role]} key")
+        return Caller(key, key.owner or "" if role == "buyer" else None)
 
 
-class Rates:
-    """A seller's requests per second, counted for all workers: a few units leased at a time."""
+_ROLES: Final = {"admin": "an admin's", "buyer": "a buyer's", "seller": "a seller's"}
 
-    def __init__(self, store: RateStore, wall_s: Callable[[], float]) -> None:
-        self._store = store
-        self._wall_s = wall_s
-        self._leases: dict[int, _Lease] = {}
 
-    async def spend(self, seller: Seller) -> None:
-        """Take one unit. Refuses with 429 when this second's are gone."""
-        lease = self._leases.setdefault(seller.id, _Lease())
-        if not self._take(lease):
-            async with lease.asking:
-                if not self._take(lease):  # whoever asked before may have brought enough
-                    await self._refill(lease, seller)
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An admin, or a buyer who sees only his own."""
 
-    def _take(self, lease: _Lease) -> bool:
-        if lease.second != math.floor(self._wall_s()):
-            return False
-        if lease.left > 0:
-            lease.left -= 1
-            return True
-        if lease.gone:
-            raise _too_fast()
-        return False
+    key: Key
+    buyer: str | None  # the buyer's slug; None: an admin, who sees everything
 
-    async def _refill(self, lease: _Lease, seller: Seller) -> None:
-        second = math.floor(self._wall_s())
-        want = max(1, seller.rate_per_s // 10)
-        granted = await self._store.lease_rate(seller.id, seller.rate_per_s, want)
-        lease.second, lease.left, lease.gone = second, granted - 1, granted < want
-        if granted == 0:
-            lease.left = 0
-            raise _too_fast()
+    @property
+    def name(self) -> str:
+        """As history keeps it."""
+        return f"key:{self.key.id}"
+
+
+class StoredKeys:
+    """Keys as the ring wants them, out of the database."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def live(self) -> dict[bytes, Key]:
+        return await live_keys(self._db)
+
+    async def find(self, digest: bytes) -> Key | None:
+        return await find_key(self._db, digest)
+
+
+async def spend_rate(leases: Leases, seller: Seller) -> None:
+    """Take one of a seller's requests per second. Refuses with 429 when they are gone."""
+    if not await leases.take_rate(seller.id, seller.rate_per_s):
+        raise _too_fast()
 
 
 def _too_fast() -> Refusal:
@@ -104,7 +100,7 @@ def _too_fast() -> Refusal:
 def seller_of(key: Key, catalogue: Catalogue) -> Seller:
     """The seller behind a key. Refuses with 403."""
     if key.role != "seller":
-        raise Refusal(403, "wrong_role", "this needs a seller's key")
+        raise Refusal(403, "wrong_role", f"this needs {_ROLES['seller']} key")
     seller = catalogue.sellers_by_slug.get(key.owner or "")
     if seller is None or not seller.active:
         raise Refusal(403, "seller_inactive")

@@ -9,7 +9,7 @@ from aiohttp import web
 from exchange.deadline import Deadline
 from exchange.errors import Refusal
 from exchange.house import House
-from exchange.http.access import KeyRing, Rates, seller_of
+from exchange.http.access import KeyRing, seller_of, spend_rate
 from exchange.http.idempotency import claim, free_later, read_key, release
 from exchange.http.limits import read_object
 from exchange.http.problems import unavailable
@@ -23,16 +23,15 @@ Run = Callable[[ClaimKey | None], Awaitable[web.Response]]
 class Desk:
     """Where sellers are received."""
 
-    def __init__(self, house: House, keys: KeyRing, rates: Rates) -> None:
+    def __init__(self, house: House, keys: KeyRing) -> None:
         self.house = house
         self._keys = keys
-        self._rates = rates
 
     async def enter(self, request: web.Request) -> tuple[Seller, dict[str, Any]]:
         """401, 403, 429, 413, 400, in this order; 503 at once while the database is away: no buyer
         is asked for what could not be stored."""
         seller = await self.seller(request)
-        await self._rates.spend(seller)
+        await spend_rate(self.house.leases, seller)
         body = await read_object(request, self.house.settings.http)
         if self.house.database_away:
             raise unavailable()

@@ -31,7 +31,13 @@ class Replay:
 
 
 def read_key(request: web.Request, seller: Seller, run: UUID) -> ClaimKey | None:
-    """The key of a request, if it has one. Refuses with 422 what is no key."""
+    """The key of a seller's request, if it has one. Refuses with 422 what is no key."""
+    key = key_of(request)
+    return None if key is None else ClaimKey(seller.id, request.path, key, run)
+
+
+def key_of(request: web.Request) -> str | None:
+    """The Idempotency-Key of a request, if it has one. Refuses with 422 what is no key."""
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
@@ -39,7 +45,7 @@ def read_key(request: web.Request, seller: Seller, run: UUID) -> ClaimKey | None
         raise Refusal(
             422, "invalid_request", "Idempotency-Key must be 1 to 255 visible ASCII characters"
         )
-    return ClaimKey(seller.id, request.path, key, run)
+    return key
 
 
 async def claim(

@@ -151,8 +151,20 @@ def invalid(problems: list[Problem]) -> Refusal:
     """422: personal data in a ping is named as what it is; the rest is one code with a list."""
     codes = {problem.code for problem in problems}
     only = next(iter(codes)) if len(codes) == 1 else None
-    code = only if only in {"personal_data_in_ping", "not_supported"} else "invalid_request"
+    code = (
+        only
+        if only in {"personal_data_in_ping", "not_supported", "not_certified"}
+        else "invalid_request"
+    )
     return Refusal(422, code, problems=tuple(problems))
+
+
+def read_model(model: type[Model], body: Mapping[str, Any]) -> Model:
+    """A body of one of our models. Refuses with 422 and every problem."""
+    found, problems = _check(model, body)
+    if found is None:
+        raise invalid(problems)
+    return found
 
 
 def _check(model: type[Model], body: Mapping[str, Any]) -> tuple[Model | None, list[Problem]]:

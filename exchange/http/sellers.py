@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from exchange.house import House
-from exchange.http.access import KeyRing, Rates
+from exchange.http.access import KeyRing
 from exchange.http.desk import Desk
 from exchange.http.leads import LeadDesk
 from exchange.http.pings import PingDesk
@@ -13,8 +13,8 @@ from exchange.http.spec import SpecDesk
 class SellerDesk:
     """Everything a seller's key opens."""
 
-    def __init__(self, house: House, keys: KeyRing, rates: Rates) -> None:
-        desk = Desk(house, keys, rates)
+    def __init__(self, house: House, keys: KeyRing) -> None:
+        desk = Desk(house, keys)
         self.pings = PingDesk(desk)
         self.leads = LeadDesk(desk)
         self.spec = SpecDesk(desk)

@@ -1,22 +1,27 @@
-"""The office's listener: health and one scrape for all workers."""
+"""The office's listener: the administrators' API, health, and one scrape for all workers."""
 
 import asyncio
+import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
 
+from buyers.guard import Guard
 from exchange import log
 from exchange.app import health_routes
 from exchange.errors import StoreUnavailable
+from exchange.http.access import KeyRing, StoredKeys
+from exchange.http.admin import AdminDesk
 from exchange.http.problems import net_under
 from exchange.metrics import CONTENT_TYPE, OfficeMetrics
 from exchange.observe import Observer
 from exchange.office import front
 from exchange.process import Orders, run_child, say_ready
+from exchange.sealing import Vault
 from exchange.settings import Settings, split_address
-from exchange.store.database import Database
+from exchange.store.postgres import PostgresStore
 
 _OPEN: Final = """SELECT state, count(*), coalesce(max(extract(epoch FROM now() - created_at)), 0)::float8,
   count(*) FILTER (WHERE state = 'unconfirmed' AND next_try_at IS NULL)
@@ -29,16 +34,27 @@ _OLD_CLAIMS: Final = "DELETE FROM claim WHERE created_at < now() - interval '25 
 
 
 class Office:
-    """One process for operators: metrics now, console and reports to come."""
+    """One process for operators: their API and metrics now, a console to come."""
 
-    def __init__(self, orders: Orders) -> None:
+    def __init__(self, settings: Settings, orders: Orders) -> None:
         self.orders = orders
-        self.db = Database(orders.dsn, connections_max=3)
+        self.store = PostgresStore(orders.dsn, name=orders.name, connections_max=3)
+        self.db = self.store.db
+        listeners = frozenset(map(split_address, (orders.listen, orders.office_listen)))
+        vault = Vault(bytes.fromhex(orders.master_key), secrets.token_bytes)
+        self.admin = AdminDesk(
+            self.store,
+            vault,
+            Guard(allowed_networks=tuple(settings.allowed_networks), own_listeners=listeners),
+            settings.http,
+            KeyRing(StoredKeys(self.db), vault, remembers=False),
+        )
         self.metrics = OfficeMetrics(Path(orders.metrics_dir))
 
     def application(self, observer: Observer) -> web.Application:
         app = web.Application(middlewares=[net_under(observer)])
         app.add_routes(health_routes(self.orders.name, lambda: 0, self.ready))
+        app.add_routes(self.admin.routes())
         app.router.add_get("/metrics", self.scrape)
         app.router.add_get("/", self.front)
         return app
@@ -93,16 +109,16 @@ class Office:
         await stop.wait()
         chores.cancel()
         await runner.cleanup()
-        await self.db.close()
+        await self.store.close()
 
 
 def main() -> None:
     """`python -m exchange.office.server`: started by the supervisor."""
 
-    async def body(_settings: Settings, orders: Orders, stop: asyncio.Event) -> None:
+    async def body(settings: Settings, orders: Orders, stop: asyncio.Event) -> None:
         listener = log.start_log()
         try:
-            await Office(orders).run(stop)
+            await Office(settings, orders).run(stop)
         finally:
             listener.stop()
 

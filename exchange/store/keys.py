@@ -1,8 +1,10 @@
 """API keys: 256 random bits, stored as a keyed HMAC, shown once, revocable."""
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
+from exchange.sealing import Vault
 from exchange.store.database import Database
 
 _LIVE = "SELECT id, role, owner, digest FROM api_key WHERE revoked_at IS NULL"
@@ -39,6 +41,22 @@ async def put_key(db: Database, key: Key, digest: bytes) -> None:
         ON CONFLICT (digest) DO UPDATE SET revoked_at = NULL WHERE api_key.revoked_at IS NOT NULL""",
         key.id, digest, key.role, key.owner,
     )  # fmt: skip
+
+
+async def create_key(db: Database, vault: Vault, role: str, owner: str | None) -> tuple[str, str]:
+    """A new key's id, and the key itself, which nobody can read again."""
+    key_id = secrets.token_hex(4)
+    key = f"lx_{role}_{key_id}_{secrets.token_urlsafe(32)}"
+    await put_key(db, Key(key_id, role, owner), vault.key_digest(key))
+    return key_id, key
+
+
+async def owner_exists(db: Database, role: str, owner: str) -> bool:
+    """Whether a seller or buyer of that slug is in force."""
+    found = await db.fetchval(
+        "SELECT true FROM document WHERE kind = $1 AND slug = $2 AND NOT deleted", role, owner
+    )
+    return found is True
 
 
 async def revoke_key(db: Database, key_id: str) -> bool:

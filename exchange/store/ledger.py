@@ -34,7 +34,7 @@ _FULL = """
 SELECT c.id, cap.kind FROM cap
 JOIN contract c ON cap.owner IN (c.id, c.buyer_id)
 LEFT JOIN bucket b ON b.cap_id = cap.id AND b.start = bucket_start(cap.period, cap.tz)
-WHERE cap.kind <> 'share' AND coalesce(b.lim - b.used, cap.lim) <= 0
+WHERE cap.kind NOT IN ('share', 'pings') AND coalesce(b.lim - b.used, cap.lim) <= 0
 ORDER BY cap.id DESC"""  # of several full limits the oldest cap is named: the last one read
 _TURNS = """
 SELECT c, extract(epoch FROM (SELECT max(created_at) FROM attempt

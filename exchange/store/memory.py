@@ -19,7 +19,7 @@ from exchange.books import (
     broken_invariants,
 )
 from exchange.store.memory_leads import MemoryLeads
-from exchange.store.memory_rows import MemoryAttempt, MemoryBuyer, MemoryContract
+from exchange.store.memory_rows import MemoryAttempt, MemoryBuyer, MemoryContract, period_left_s
 from exchange.store.rows import Adopted, AttemptRow, AttemptState
 
 _SILENT, _GIVEN_UP = timedelta(seconds=1.2), timedelta(seconds=10)
@@ -206,6 +206,16 @@ class MemoryStore(MemoryLeads):
         granted = max(0, min(want, rate - used))
         self._rates[owner] = (now, used + granted)
         return granted
+
+    async def lease_pings(self, contract: int, want: int) -> tuple[int, float]:
+        """Units of every cap on pings of a contract and its buyer, and how long they are good for."""
+        caps = [c for c in self._caps_of(self._contracts[contract]) if c.kind is CapKind.PINGS]
+        buckets = [self._open_bucket(cap) for cap in caps]
+        granted = max(0, min([want, *(bucket.lim - bucket.used for bucket in buckets)]))
+        for bucket in buckets:
+            bucket.used += granted
+        left_s = [period_left_s(cap.period, cap.tz, self.now()) for cap in caps]
+        return granted, min(left_s, default=0.0)
 
 
 def _booked(attempt: MemoryAttempt) -> BookedAttempt:

@@ -220,7 +220,7 @@ class MemoryLedger:
             for cap in self._caps_of(contract):
                 bucket = self._bucket(cap)
                 room = bucket.lim - bucket.used if bucket else cap.lim
-                if cap.kind is not CapKind.SHARE and room <= 0:
+                if cap.kind not in {CapKind.SHARE, CapKind.PINGS} and room <= 0:
                     full.setdefault(contract.id, SkipReason[_VERDICTS[cap.kind].name])
         return Usage(full)
 
@@ -247,7 +247,7 @@ class MemoryLedger:
 
     def _open_buckets(self, contract: MemoryContract | None) -> list[MemoryBucket]:
         caps = self._caps_of(contract) if contract else ()
-        return [self._open_bucket(cap) for cap in caps]
+        return [self._open_bucket(cap) for cap in caps if cap.kind is not CapKind.PINGS]
 
     def _bucket(self, cap: MemoryCap) -> MemoryBucket | None:
         return cap.buckets.get(bucket_start(cap.period, cap.tz, self.now()))
@@ -268,7 +268,8 @@ class MemoryLedger:
         return [
             attempt
             for attempt in self._attempts.values()
-            if cap.owner in {attempt.order.contract_id, attempt.buyer.id}
+            if cap.kind is not CapKind.PINGS
+            and cap.owner in {attempt.order.contract_id, attempt.buyer.id}
             and (attempt.state.is_open if cap.kind is CapKind.CONCURRENT else attempt.is_live)
             and bucket_start(cap.period, cap.tz, attempt.created_at) == begun
         ]

@@ -30,6 +30,19 @@ def bucket_start(period: str, timezone: str, at: datetime) -> datetime:
     raise ValueError(f"no such period: {period}")
 
 
+def period_left_s(period: str, timezone: str, at: datetime) -> float:
+    """Seconds until the next period begins; an hour for `total`, which has no next."""
+    start = bucket_start(period, timezone, at)
+    match period:
+        case "total":
+            return 3600.0
+        case "month":
+            following = (start + timedelta(days=32)).replace(day=1)
+        case _:
+            following = start + timedelta(**{f"{period}s": 1})
+    return (following.replace(tzinfo=ZoneInfo(timezone)) - at).total_seconds()
+
+
 @dataclass(slots=True, kw_only=True)
 class MemoryBuyer:
     id: int

@@ -15,3 +15,9 @@ class RateLeases:
             "SELECT lease_rate($1, $2, $3)", owner, rate, want
         )
         return granted
+
+    async def lease_pings(self, contract: int, want: int) -> tuple[int, float]:
+        """Units of every cap on pings of a contract and its buyer, and how long they are good for."""
+        row = await self._rate_db.fetchrow("SELECT * FROM lease_pings($1, $2)", contract, want)
+        assert row is not None, "a function answers"
+        return row[0], row[1]

@@ -56,6 +56,14 @@ class Store(Protocol):
 
     async def settle(self, settlement: Settlement) -> Settled: ...
 
+    async def lease_rate(self, owner: int, rate: int, want: int) -> int:
+        """Units granted of this second's `rate`, at most `want`."""
+        ...
+
+    async def lease_pings(self, contract: int, want: int) -> tuple[int, float]:
+        """Units of every cap on pings that binds a contract, and how many seconds they are good."""
+        ...
+
     async def usage(self) -> Usage: ...
 
     async def turns(self, contracts: Sequence[int], period: str | None) -> Turns:

@@ -26,7 +26,7 @@ from buyers.reference.temper import Temper
 from buyers.signing import new_secret, read_secret
 from exchange.catalogue import Catalogue, market_of
 from exchange.house import House
-from exchange.http.access import KeyRing, Rates
+from exchange.http.access import KeyRing
 from exchange.http.problems import net_under
 from exchange.http.sellers import SellerDesk
 from exchange.ids import read_id
@@ -89,7 +89,7 @@ class Worker:
             loaded=True,
         )
         keys = KeyRing(Keys(world.vault), world.vault)  # type: ignore[arg-type]
-        self.answers = _Netted(SellerDesk(self.house, keys, Rates(world.store, world.wall_s)))
+        self.answers = _Netted(SellerDesk(self.house, keys))
         self._requests: dict[asyncio.Task[Any], None] = {}
         self._watch = asyncio.create_task(keep_watch(self.house))
 

@@ -73,7 +73,7 @@ CREATE TABLE transfer (
 CREATE TABLE cap (
   id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   owner int NOT NULL,                         -- contract or buyer
-  kind text NOT NULL CHECK (kind IN ('sales', 'spend', 'concurrent', 'credit', 'share')),
+  kind text NOT NULL CHECK (kind IN ('sales', 'spend', 'concurrent', 'pings', 'credit', 'share')),
   period text NOT NULL CHECK (period IN ('hour', 'day', 'week', 'month', 'total')),
   tz text NOT NULL,
   lim bigint NOT NULL,                        -- credit: the sum of all deposits
@@ -246,7 +246,7 @@ BEGIN
   LOOP                                                   -- 1. which buckets, just now, for these contracts
     SELECT array_agg(contract), array_agg(bucket), array_agg(money), array_agg(kind), coalesce(bool_or(bucket IS NULL), false)
       INTO lc, lb, lm, lkind, missing
-      FROM (SELECT c.id, b.id, b.money, cap.kind FROM contract c JOIN cap ON cap.owner = ANY (ARRAY[c.id, c.buyer_id])
+      FROM (SELECT c.id, b.id, b.money, cap.kind FROM contract c JOIN cap ON cap.owner = ANY (ARRAY[c.id, c.buyer_id]) AND cap.kind <> 'pings'
             LEFT JOIN bucket b ON b.cap_id = cap.id AND b.start =
               CASE period WHEN 'total' THEN timestamp '2000-01-01' ELSE date_trunc(period, now() AT TIME ZONE tz) END
             WHERE c.id = ANY (p_contract)
@@ -376,7 +376,7 @@ BEGIN
   SELECT coalesce(array_agg(id), '{}'), coalesce(sum(CASE WHEN p_kind IN ('spend', 'credit') THEN price ELSE 1 END), 0)
     INTO counted, units
     FROM (SELECT id, price FROM attempt
-          WHERE p_owner IN (contract_id, buyer_id)
+          WHERE p_kind <> 'pings' AND p_owner IN (contract_id, buyer_id)
             AND (state IN ('intent', 'unconfirmed') OR (state = 'accepted' AND p_kind <> 'concurrent'))
             AND (p_period = 'total' OR date_trunc(p_period, created_at AT TIME ZONE p_tz) = begun)
           ORDER BY id FOR UPDATE) x;
@@ -460,4 +460,22 @@ BEGIN
   n := greatest(0, least(p_want, p_rate - r.used));
   UPDATE rate_window SET second = s, used = r.used + n WHERE owner = p_owner;
   RETURN n;
+END $$;
+
+-- Takes up to p_want units of every cap on pings that binds a contract, all or none of a unit, and says
+-- how many seconds they are good for: until the first of these periods ends.
+CREATE FUNCTION lease_pings(p_contract int, p_want int, OUT granted int, OUT valid_s double precision) LANGUAGE plpgsql AS $$
+DECLARE ids bigint[]; room bigint;
+BEGIN
+  PERFORM pg_advisory_xact_lock_shared(7001, 0);
+  PERFORM open_buckets(ARRAY[p_contract]);
+  SELECT array_agg(id), min(lim - used), min(left_s) INTO ids, room, valid_s
+    FROM (SELECT b.id, b.lim, b.used, CASE cap.period WHEN 'total' THEN 3600 ELSE
+            extract(epoch FROM (b.start + ('1 ' || cap.period)::interval) AT TIME ZONE cap.tz - now()) END AS left_s
+          FROM contract c JOIN cap ON cap.owner IN (c.id, c.buyer_id) AND cap.kind = 'pings'
+          JOIN bucket b ON b.cap_id = cap.id AND b.start = bucket_start(cap.period, cap.tz)
+          WHERE c.id = p_contract ORDER BY b.id FOR UPDATE OF b) x;
+  granted := greatest(0, least(p_want, coalesce(room, 0)));
+  valid_s := greatest(0, coalesce(valid_s, 0));
+  UPDATE bucket SET used = used + granted WHERE id = ANY (ids) AND granted > 0;
 END $$;
