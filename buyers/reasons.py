@@ -60,4 +60,5 @@ class BuyerReason(Reason):
     )
     SAID_BY_STATUS = "said_by_status", 717, "The buyer's status_url told the outcome."
     SAID_BY_PERSON = "said_by_person", 718, "The buyer or an operator told the outcome."
+    TOO_LATE = "too_late", 720, "The award took so long that the lead was not sent any more."
     INTERRUPTED = "interrupted", 719, "The exchange stopped while this post was under way."

@@ -23,7 +23,7 @@ from exchange.http.sellers import SellerDesk
 from exchange.metrics import Metrics, count_as
 from exchange.observe import Observer
 from exchange.process import Orders, run_child, say_ready
-from exchange.recovery import keep_watch
+from exchange.recovery import keep_beating, keep_watch
 from exchange.sealing import Vault
 from exchange.settings import Settings, split_address
 from exchange.store.catalogue import load_catalogue
@@ -83,10 +83,12 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until told to stop, then finish what was begun."""
         broke = self.house.observer.broke
+        recovery = asyncio.create_task(keep_watch(self.house), name="recovery")
         services = [
-            asyncio.create_task(keep_watch(self.house), name="recovery"),
+            recovery,
+            asyncio.create_task(keep_beating(self.house), name="heart"),
             asyncio.create_task(self.watch.run(broke), name="catalogue"),
-            asyncio.create_task(refresh_usage(self._look_at_usage), name="usage"),
+            asyncio.create_task(refresh_usage(self._look_at_usage, broke), name="usage"),
             asyncio.create_task(self._vitals(), name="vitals"),
         ]
         runner = web.AppRunner(
@@ -111,6 +113,7 @@ class Worker:
         log.event("worker started", name=self.orders.name, worker=self.house.worker)
         await told
         loaded.cancel()
+        recovery.cancel()  # what is being cancelled now must not look left over; the heart goes on
         await self._drain(site, runner)
         for service in services:
             service.cancel()

@@ -24,6 +24,7 @@ async def conclude(house: House, lead: Lead, ending: Ending) -> bytes | None:
     answer = final_answer(house, lead, ending)
     closing = Closing(
         lead_id=lead.id,
+        owner=house.worker,
         state=LeadState.SOLD if ending.sold else LeadState.UNSOLD,
         reason=ending.reason,
         receipt=receipt.dump(receipt.lead_receipt(lead, ending)),
@@ -124,6 +125,9 @@ def stored_lead(house: House, row: LeadRow) -> Lead | None:
         if request["auction_reason"]
         else None,
         judged=request["judged"],
+        pinged_s=now_s
+        - (house.store.now() - row.created_at).total_seconds()
+        - request["ping_age_s"],
         began_s=now_s - (house.store.now() - row.created_at).total_seconds(),
         deadline=Deadline(now_s + row.seconds_left),
     )
@@ -139,6 +143,7 @@ def stored_request(lead: Lead) -> bytes:
             "rules": kept["rules"],
             "excluded": sorted(lead.excluded),
             "judged": lead.judged,
+            "ping_age_s": round(lead.began_s - lead.pinged_s, 3),
             "auction_reason": lead.auction_reason,
         }
     )

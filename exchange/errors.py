@@ -4,6 +4,7 @@
     ├── Refusal               the caller broke the contract: becomes an HTTP problem
     ├── DocumentsInvalid      configuration documents with problems, all of them
     ├── SettingsInvalid       settings with problems, all of them
+    ├── ClaimLost             an Idempotency-Key that another request has by now
     └── StoreUnavailable      Postgres cannot be asked just now
 
 What buyers do wrong is never an exception: it is a value with a reason (buyers/messages.py).
@@ -57,6 +58,10 @@ class SettingsInvalid(ExchangeError):
 
     def __str__(self) -> str:
         return "\n".join(f"{p.path}: {p.message}" for p in self.problems)
+
+
+class ClaimLost(ExchangeError):
+    """Another request has this Idempotency-Key by now: ours was taken for dead."""
 
 
 class StoreUnavailable(ExchangeError):

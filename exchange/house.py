@@ -8,20 +8,22 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from buyers.guard import Guard, Target, UrlRefused
 from buyers.wire import Done, Reply
 from exchange.catalogue import EMPTY, Catalogue
 from exchange.eligibility import Usage
-from exchange.errors import StoreUnavailable
+from exchange.errors import Refusal, StoreUnavailable
 from exchange.ids import new_uuid
 from exchange.observe import Observer
 from exchange.rates import Leases
 from exchange.sealing import Vault
 from exchange.settings import Settings
 from exchange.store.store import Store
+
+T = TypeVar("T")
 
 
 class InFlight(Protocol):
@@ -68,6 +70,10 @@ class House:
     loaded: bool = False  # whether the catalogue has been read at all
     selling: set[UUID] = field(default_factory=set)  # leads with a task of ours
     under_way: set[UUID] = field(default_factory=set)  # attempts with a task of ours
+    in_doubt: set[UUID] = field(default_factory=set)  # awards given up unheard: never delivered
+    beating_since_s: float | None = (
+        None  # our heart has beaten without a gap since; None: it has not
+    )
     leases: Leases = field(init=False)
     _tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)  # in the order begun
     _targets: dict[str, Target | UrlRefused] = field(default_factory=dict)
@@ -101,8 +107,8 @@ class House:
     def _disown(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task, None)
         error = None if task.cancelled() else task.exception()
-        # A database that is away is no bug: whoever waited for this work has been told.
-        if error is not None and not isinstance(error, StoreUnavailable):
+        # A refusal, or a database that is away, is no bug: whoever waited has been told.
+        if error is not None and not isinstance(error, (Refusal, StoreUnavailable)):
             self.observer.broke(task.get_name(), error)
 
     async def drain(self, timeout_s: float) -> int:
@@ -116,6 +122,21 @@ class House:
         if left:
             await asyncio.wait(left, timeout=1)
         return len(left)
+
+    async def within(self, work: Coroutine[Any, Any, T], timeout_s: float, name: str) -> T:
+        """Wait for work, but no longer. What takes longer is cancelled and left to end by itself: a
+        connection that is cut off may need seconds for it. Raises StoreUnavailable."""
+        task = self.own(work, name)
+        try:
+            await asyncio.wait([task], timeout=timeout_s)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if not task.done():
+            task.cancel()
+            raise StoreUnavailable(f"{name} took too long")
+        found: T = task.result()
+        return found
 
     async def insist(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Repeat a write that must happen until the database takes it."""

@@ -91,7 +91,8 @@ class Lead:
     rules: Rules  # the auction's, with the lead's own floor
     auction_reason: AuctionReason | None  # why its auction gave no quote
     judged: bool  # every filter was judged before the ping (one step)
-    began_s: float  # on the loop's clock
+    pinged_s: float  # when the offers were made, on the loop's clock
+    began_s: float  # when the request came, on the loop's clock
     deadline: Deadline
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Final
 from uuid import UUID
 
 import orjson
@@ -20,8 +21,11 @@ from exchange.fanout import Question, ask_all, missed_reason
 from exchange.house import House
 from exchange.ids import write_id
 from exchange.lead import Asking, Auction
+from exchange.rates import is_metered
 from exchange.reasons import SkipReason
 from exchange.store.rows import LateBid
+
+_LEASE_WITHIN_S: Final = 0.1
 
 
 async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auction:
@@ -32,13 +36,11 @@ async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auct
     screening = _screen(house, asking)
     tier = market.plan.auction
     stands = [c for c in screening.eligible if tier is not None and market.plan.tier_of(c) is tier]
-    window_ms = deadline.left_ms(began_s)
+    asked = [contract for contract in stands if contract.is_pinged]
+    asked, limited = (asked, []) if asking.test else await _admit(house, asked)
+    window_ms = deadline.left_ms(house.now_s())
     if tier is not None:
         window_ms = min(window_ms, tier.window_ms)
-    asked = [contract for contract in stands if contract.is_pinged]
-    limited: list[Skipped] = []
-    if not asking.test:
-        asked, limited = await house.leases.admit(asked)
     questions = _questions(
         house, asking, write_id("ping", ping_id, test=asking.test), asked, window_ms
     )
@@ -65,6 +67,18 @@ async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auct
         window_ms=window_ms,
         elapsed_ms=(house.now_s() - began_s) * 1000,
     )
+
+
+async def _admit(house: House, contracts: list[Contract]) -> tuple[list[Contract], list[Skipped]]:
+    """Those whose rates and caps on pings have room; a lease that takes too long is not waited for."""
+    limited = {contract.slug for contract in contracts if is_metered(contract)}
+    if not limited:
+        return contracts, []
+    try:
+        return await house.within(house.leases.admit(contracts), _LEASE_WITHIN_S, "leases")
+    except StoreUnavailable:
+        free = [contract for contract in contracts if contract.slug not in limited]
+        return free, [Skipped(slug, SkipReason.BUSY) for slug in sorted(limited)]
 
 
 def _screen(house: House, asking: Asking) -> Screening:

@@ -10,7 +10,7 @@ The intent is committed before the first byte. Then four things can happen to a 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,6 +19,7 @@ import orjson
 from buyers.contract import Contract
 from buyers.dialects import standard_v1
 from buyers.envelope import write_request
+from buyers.guard import Target
 from buyers.messages import Accepted, NotSent, Post, PostResult, Rejected, Unconfirmed
 from buyers.reasons import BuyerReason
 from buyers.wire import Reply, render_request
@@ -33,6 +34,7 @@ FRESH_S: Final = 5.0  # a person travels on a new connection or one idle for les
 UNKNOWN_MEANS_REJECTED_S: Final = 65.0
 _TRIES_S: Final = (5.0, 30.0, 120.0, 600.0)  # then hourly
 _HOURLY_S: Final = 3600.0
+_FENCE_TRIES: Final = 5  # somebody may take the fence between reading and writing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,17 +97,13 @@ def read_reply(reply: Reply, delivery: Delivery) -> PostResult:
 async def ask_status(house: House, contract: Contract, attempt: AttemptRow) -> PostResult | None:
     """What the buyer's status_url says of an attempt; None when it decides nothing yet."""
     url = contract.endpoint.status_url
-    webhook_id = write_id("att", attempt.id)
-    target = (
-        house.target(f"{url}{'&' if '?' in (url or '') else '?'}webhook_id={webhook_id}")
-        if url
-        else None
-    )
+    target = house.target(url) if url else None
     if target is None:
         return None
+    asked = _with_id(target, write_id("att", attempt.id))
     reply = await house.call(
-        target,
-        render_request(target, (), b"", method="GET", content_type=None),
+        asked,
+        render_request(asked, (), b"", method="GET", content_type=None),
         pool=f"{contract.slug}/status",
         deadline=house.now_s() + contract.endpoint.post_timeout_ms / 1000,
         idle_max_s=FRESH_S,
@@ -123,6 +121,12 @@ async def ask_status(house: House, contract: Contract, attempt: AttemptRow) -> P
             return Rejected(reason=BuyerReason.SAID_BY_STATUS, note="unknown to the buyer")
         case _:
             return None
+
+
+def _with_id(target: Target, webhook_id: str) -> Target:
+    """The checked address with the question in its query: the place it leads to stays the same."""
+    joint = "&" if "?" in target.path_and_query else "?"
+    return replace(target, path_and_query=f"{target.path_and_query}{joint}webhook_id={webhook_id}")
 
 
 def outcome_of(result: PostResult) -> AttemptState:
@@ -166,6 +170,21 @@ async def settle(
     )
     settled: Settled = await house.insist(lambda: house.store.settle(settlement))
     house.failpoint("after_settle")
+    return settled
+
+
+async def book_first_hand(
+    house: House, lead_id: UUID, attempt_id: UUID, result: Accepted | Rejected
+) -> Settled:
+    """Book a definite word that was heard by us although another worker took the attempt over: it
+    was for not knowing what we know. The first definite word wins."""
+    settled = Settled.FENCED
+    for _ in range(_FENCE_TRIES):
+        rows = await house.insist(lambda: house.store.attempts(lead_id))
+        fence = next((one.fence for one in rows if one.id == attempt_id), 0)
+        settled = await settle(house, attempt_id, fence, result, None)
+        if settled is not Settled.FENCED:
+            break
     return settled
 
 

@@ -83,10 +83,8 @@ class Leases:
         return await self._take(self._pings.setdefault(contract.id, _Lease()), refill)
 
     async def admit(self, contracts: Sequence[Contract]) -> tuple[list[Contract], list[Skipped]]:
-        """Those that may be pinged now, and why the others may not. Free for who has no such limit."""
-        limited = [c for c in contracts if c.endpoint.max_qps is not None or ping_caps(c)]
-        if not limited:
-            return list(contracts), []
+        """Those that may be pinged now, and why the others may not."""
+        limited = filter(is_metered, contracts)
         found = await asyncio.gather(*(self._admit(contract) for contract in limited))
         skipped = {one.contract: one for one in found if one is not None}
         return [c for c in contracts if c.slug not in skipped], list(skipped.values())
@@ -109,8 +107,14 @@ class Leases:
                 taken = lease.take(self._wall_s())  # whoever asked before may have brought enough
                 if taken is None:
                     await refill(lease)
-                    taken = lease.take(self._wall_s())
-        return bool(taken)
+                    taken = lease.left > 0  # however long it took: these units were granted
+                    lease.left -= taken
+        return taken
+
+
+def is_metered(contract: Contract) -> bool:
+    """Whether a ping of this contract needs a lease."""
+    return contract.endpoint.max_qps is not None or bool(ping_caps(contract))
 
 
 def ping_caps(contract: Contract) -> list[Cap]:

@@ -59,6 +59,7 @@ class SkipReason(Reason):
         441,
         "After the margin the seller would get less than asked.",
     )
+    BID_EXPIRED = "bid_expired", 442, "The bid had expired when it was this contract's turn."
     NO_TIME = "no_time", 450, "Too little of the seller's time is left."
     BUSY = "busy", 451, "The books of this contract were locked too long."
 
@@ -71,7 +72,6 @@ class AuctionReason(Reason):
     ALL_MISSED = "all_missed", 502, "Nobody who was asked answered in time."
     OUTBID = "outbid", 510, "Another bid ranked higher."
     BELOW_FLOOR = "below_floor", 511, "After the margin the seller would get less than asked."
-    BID_EXPIRED = "bid_expired", 512, "The bid had expired when the lead was posted."
     REJECTED_BY_ALL = "rejected_by_all", 530, "Everyone the lead was posted to refused it."
     DEADLINE = "deadline", 531, "The seller's time ended first."
     UNCONFIRMED = "unconfirmed", 611, "A test post may have arrived; nobody said so."

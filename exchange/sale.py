@@ -12,11 +12,13 @@ The decisions are pure and elsewhere (eligibility, auction, plan); here they are
 """
 
 import asyncio
+from typing import Final
 from uuid import UUID
 
 import orjson
 
-from buyers.messages import PostResult, Unconfirmed
+from buyers.messages import Accepted, NotSent, PostResult, Rejected, Unconfirmed
+from buyers.reasons import BuyerReason
 from exchange.auction import rank
 from exchange.candidates import candidates
 from exchange.eligibility import Skipped
@@ -27,6 +29,7 @@ from exchange.ids import write_id
 from exchange.lead import Attempt, Candidate, Ending, Lead, Progress
 from exchange.posting import (
     Delivery,
+    book_first_hand,
     can_be_asked,
     deliver,
     detail_of,
@@ -37,6 +40,9 @@ from exchange.posting import (
 from exchange.reasons import AuctionReason, SkipReason
 from exchange.resolving import resolve_now
 from exchange.store.rows import AttemptState, AwardOrder, LeadState, Settled, Verdict
+
+_ASK_AGAIN_S: Final = 0.05
+_AWARD_FRESH_S: Final = 4.0
 
 
 async def run_sale(
@@ -93,23 +99,34 @@ async def _attempt(
     attempt_id = house.new_uuid()
     house.under_way.add(attempt_id)
     had_intent, progress.intent = progress.intent, True
+    asked_s = house.now_s()
     try:
-        verdict = Verdict.GRANTED
+        verdict: Verdict | None = Verdict.GRANTED
         if not lead.test:
             verdict = await _award(house, lead, candidate, attempt_id)
-        if verdict in {Verdict.ALREADY_SOLD, Verdict.CLOSED}:
+        if verdict is None:
+            return None
+        if verdict is Verdict.CLOSED:  # stopped, or another worker's: nothing of ours has left
+            progress.intent = had_intent
+            return None
+        if verdict is Verdict.ALREADY_SOLD:
             return None
         if verdict not in {Verdict.GRANTED, Verdict.REPEAT}:
             progress.intent = had_intent
             return Skipped(candidate.contract.slug, SkipReason(verdict.value))
-        return await _post(house, lead, candidate, attempt_id)
+        return await _post(house, lead, candidate, attempt_id, asked_s)
     finally:
         house.under_way.discard(attempt_id)
 
 
-async def _award(house: House, lead: Lead, candidate: Candidate, attempt_id: UUID) -> Verdict:
-    """Hold and commit the intent. While the database is away the same award is asked again: should
-    the first have been committed after all, the answer is `repeat`. Given up, recovery cleans up."""
+async def _award(
+    house: House, lead: Lead, candidate: Candidate, attempt_id: UUID
+) -> Verdict | None:
+    """Hold and commit the intent. While the database is away, or the rows are locked, the same award
+    is asked again: should an earlier one have been committed after all, the answer is `repeat`.
+
+    None: given up unheard. It may stand in the books, but is never delivered; recovery releases it.
+    """
     currency = lead.market.vertical.currency
     order = AwardOrder(
         id=attempt_id,
@@ -124,19 +141,25 @@ async def _award(house: House, lead: Lead, candidate: Candidate, attempt_id: UUI
         owner=house.worker,
     )
     house.failpoint("before_intent")
+    verdict: Verdict | None = None
     while True:
         try:
             verdict = await house.store.award(order)
         except StoreUnavailable:
-            if lead.deadline.left_ms(house.now_s()) < house.settings.post.start_min_ms:
-                return Verdict.CLOSED
-            await asyncio.sleep(0.05)
-        else:
+            verdict = None
+            house.in_doubt.add(attempt_id)
+        if verdict is not None and verdict is not Verdict.BUSY:
+            house.in_doubt.discard(attempt_id)
             house.failpoint("after_intent")
             return verdict
+        if lead.deadline.left_ms(house.now_s()) < house.settings.post.start_min_ms:
+            return verdict
+        await asyncio.sleep(_ASK_AGAIN_S)
 
 
-async def _post(house: House, lead: Lead, candidate: Candidate, attempt_id: UUID) -> Attempt | None:
+async def _post(
+    house: House, lead: Lead, candidate: Candidate, attempt_id: UUID, asked_s: float
+) -> Attempt | None:
     """Deliver and book what came of it; an unconfirmed post is asked about at once, if it can be."""
     contract = candidate.contract
     delivery = Delivery(
@@ -150,12 +173,18 @@ async def _post(house: House, lead: Lead, candidate: Candidate, attempt_id: UUID
         test=lead.test,
         fields=lead.fields,
     )
-    result: PostResult = await deliver(house, delivery)
+    result: PostResult
+    if _comes_too_late(house, lead, asked_s):
+        result = NotSent(reason=BuyerReason.TOO_LATE)
+    else:
+        result = await deliver(house, delivery)
     if not lead.test:
         next_s = None
         if isinstance(result, Unconfirmed):
             next_s = next_try_s(contract, 0, 0, house.settings.post.unconfirmed_hours)
         settled = await settle(house, attempt_id, 0, result, next_s)
+        if settled is Settled.FENCED and isinstance(result, (Accepted, Rejected)):
+            settled = await book_first_hand(house, lead.id, attempt_id, result)
         if settled is not Settled.OK and settled.value != outcome_of(result).value:
             return None
         in_time = lead.deadline.left_ms(house.now_s()) >= house.settings.post.start_min_ms
@@ -173,6 +202,14 @@ async def _post(house: House, lead: Lead, candidate: Candidate, attempt_id: UUID
     )
 
 
+def _comes_too_late(house: House, lead: Lead, asked_s: float) -> bool:
+    """Whether an award took so long that it must not be delivered any more: no post starts after the
+    seller's deadline, and a worker that was frozen no longer knows what others have decided."""
+    now_s = house.now_s()
+    left_ms = lead.deadline.left_ms(now_s)
+    return now_s - asked_s > _AWARD_FRESH_S or left_ms < house.settings.post.start_min_ms
+
+
 def _unsold_reason(
     house: House, lead: Lead, attempts: list[Attempt], skipped: list[Skipped]
 ) -> AuctionReason:
@@ -188,8 +225,18 @@ def _unsold_reason(
 
 async def resume(house: House, lead_id: UUID) -> bytes | None:
     """Bring an open lead to its end: sold if it is, on to the next if there is time, else unsold."""
+    if lead_id in house.selling:
+        return None
+    house.selling.add(lead_id)
+    try:
+        return await _resume(house, lead_id)
+    finally:
+        house.selling.discard(lead_id)
+
+
+async def _resume(house: House, lead_id: UUID) -> bytes | None:
     row = await house.store.lead(lead_id)
-    if row is None or row.state is not LeadState.OPEN or lead_id in house.selling:
+    if row is None or row.state is not LeadState.OPEN:
         return None
     attempts = tuple(known_attempt(one) for one in await house.store.attempts(lead_id))
     lead = stored_lead(house, row)
@@ -198,8 +245,9 @@ async def resume(house: House, lead_id: UUID) -> bytes | None:
     sold = next((one for one in attempts if one.state is AttemptState.ACCEPTED), None)
     if sold is not None:
         return await conclude(house, lead, Ending(attempts=attempts, skipped=(), sold=sold))
-    if not attempts:
-        return await conclude(house, lead, Ending(attempts=(), skipped=(), gone=True))
     if row.owner != house.worker:
         return None
-    return await run_sale(house, lead, Progress(), attempts)
+    if not attempts:  # its seller may have been told that it is pending
+        late = Ending(attempts=(), skipped=(), reason=AuctionReason.DEADLINE)
+        return await conclude(house, lead, late)
+    return await conclude(house, lead, await sell(house, lead, Progress(), attempts))

@@ -66,11 +66,16 @@ class Watch:
         self._told.set()
 
 
-async def refresh_usage(look: Callable[[], Awaitable[None]]) -> None:
+async def refresh_usage(
+    look: Callable[[], Awaitable[None]], broke: Callable[[str, BaseException], None]
+) -> None:
     """Repeat `look()` four times a second; a database that is away leaves the last answer standing."""
     while True:
-        with suppress(StoreUnavailable):
-            await look()
+        try:
+            with suppress(StoreUnavailable):
+                await look()
+        except Exception as error:  # noqa: BLE001 - without it what is full once stays full
+            broke("usage", error)
         await asyncio.sleep(_USAGE_S)
 
 

@@ -202,10 +202,17 @@ class Books(ABC):
             )
         )
 
-    async def end(self, lead_id: UUID, state: str = "unsold", *, answer: bytes = b"end") -> object:
+    async def end(
+        self, lead_id: UUID, state: str = "unsold", *, answer: bytes = b"end", owner: int = 1
+    ) -> object:
         return await self.store().close_lead(
             Closing(
-                lead_id=lead_id, state=LeadState(state), reason=None, receipt=b"r", answer=answer
+                lead_id=lead_id,
+                owner=owner,
+                state=LeadState(state),
+                reason=None,
+                receipt=b"r",
+                answer=answer,
             )
         )
 

@@ -24,7 +24,7 @@ from exchange.http.access import KeyRing
 from exchange.http.sellers import SellerDesk
 from exchange.observe import Silent
 from exchange.plan import Plan, Tier, TierMode
-from exchange.recovery import one_round
+from exchange.recovery import beat, one_round
 from exchange.sealing import Vault
 from exchange.sellers import Seller
 from exchange.settings import Settings
@@ -303,6 +303,7 @@ def test_unknown_to_the_status_url_means_rejected_only_after_a_minute() -> None:
         assert pending["status"] == 202
 
         for _ in range(400):  # asked after 5 s, 30 s and 2 min
+            await beat(floor.house)
             await one_round(floor.house, sweep=False)
             await pass_ms(500)
             final = await floor.look(pending["lead_id"])

@@ -130,15 +130,16 @@ def read_answer(
 ) -> PostResult:
     """What a complete answer to a post decides.
 
-    200 with accepted or rejected is definite, so is a 4xx but 408, 409 and 425. 409 says the buyer
-    has the lead already: on the first send that is somebody else's, hence rejected; on a re-send it
-    may well be ours. Everything else decides nothing.
+    200 with accepted or rejected is definite, so is a 4xx on the first send but 408, 409 and 425. 409
+    says that the buyer has the lead already: somebody else's, hence rejected. On a re-send no 4xx is
+    definite: it refuses the repeat, and the first send may have been taken. Everything else decides
+    nothing.
     """
     if status == 200:
         return _read_verdict(body, elapsed_ms, price_micros)
     if status == 409 and not resent:
         return Rejected(reason=BuyerReason.DUPLICATE_BUYER, elapsed_ms=elapsed_ms)
-    if 400 <= status < 500 and status not in _INDEFINITE_4XX and status != 409:
+    if 400 <= status < 500 and not resent and status not in _INDEFINITE_4XX and status != 409:
         return Rejected(reason=BuyerReason.BUYER_HTTP_4XX, note=str(status), elapsed_ms=elapsed_ms)
     return Unconfirmed(reason=BuyerReason.NO_DEFINITE_ANSWER, status=status, elapsed_ms=elapsed_ms)
 

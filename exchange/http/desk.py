@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -16,6 +16,9 @@ from exchange.http.problems import unavailable
 from exchange.ids import read_id
 from exchange.sellers import Seller
 from exchange.store.rows import ClaimKey, FoundPing
+
+_RATE_WITHIN_S: Final = 1.0
+_AFTER_S: Final = 0.02  # whoever waits for a deadline himself is a little earlier
 
 Run = Callable[[ClaimKey | None], Awaitable[web.Response]]
 
@@ -31,11 +34,16 @@ class Desk:
         """401, 403, 429, 413, 400, in this order; 503 at once while the database is away: no buyer
         is asked for what could not be stored."""
         seller = await self.seller(request)
-        await spend_rate(self.house.leases, seller)
+        self._must_be_there()
+        spend = spend_rate(self.house.leases, seller)
+        await self.house.within(spend, _RATE_WITHIN_S, "rate")
         body = await read_object(request, self.house.settings.http)
+        self._must_be_there()
+        return seller, body
+
+    def _must_be_there(self) -> None:
         if self.house.database_away:
             raise unavailable()
-        return seller, body
 
     async def seller(self, request: web.Request) -> Seller:
         key = await self._keys.holder(request)
@@ -53,10 +61,25 @@ class Desk:
         *,
         goes_on: bool = False,
     ) -> web.Response:
-        """Run a request once per key, and leave the key as the contract says after a refusal.
+        """Run a request once per key, and leave the key as the contract says after a refusal; 503
+        when the seller's time ends first, which stops what a seller who hangs up would stop.
 
         `goes_on`: when the seller hangs up, the run itself sees to the key.
         """
+        left_s = deadline.left_ms(self.house.now_s()) / 1000
+        work = self._once(request, seller, body, deadline, run, goes_on=goes_on)
+        return await self.house.within(work, left_s + _AFTER_S, "request")
+
+    async def _once(
+        self,
+        request: web.Request,
+        seller: Seller,
+        body: dict[str, Any],
+        deadline: Deadline,
+        run: Run,
+        *,
+        goes_on: bool,
+    ) -> web.Response:
         key = read_key(request, seller, self.house.new_uuid())
         if key is not None:
             replay = await claim(self.house, key, body, deadline)

@@ -12,11 +12,11 @@ from buyers.money import parse_micros
 from exchange import receipt
 from exchange.deadline import Deadline
 from exchange.ending import stored_request
-from exchange.errors import Refusal, StoreUnavailable
+from exchange.errors import ClaimLost, Refusal, StoreUnavailable
 from exchange.http.desk import Desk, wait_ms
 from exchange.http.pings import store_ping
 from exchange.http.problems import json_response
-from exchange.http.requests import find_market, read_ping, read_post, read_post_fields
+from exchange.http.requests import ReadPing, find_market, read_ping, read_post, read_post_fields
 from exchange.http.waiting import answer_of_lead, lead_timeline, pending
 from exchange.ids import read_id, write_id
 from exchange.lead import Lead, Progress
@@ -24,7 +24,7 @@ from exchange.pinging import hold_auction
 from exchange.sale import run_sale
 from exchange.sellers import Seller
 from exchange.store.pings import utc
-from exchange.store.rows import ClaimKey, LeadRow, NewLead
+from exchange.store.rows import ClaimKey, LeadRow, LeadState, NewLead
 
 
 class LeadDesk:
@@ -59,17 +59,27 @@ class LeadDesk:
         deadline: Deadline,
         key: ClaimKey | None,
     ) -> web.Response:
-        house, settings = self._house, self._house.settings.post
+        house = self._house
         read = read_ping(body, seller, house.catalogue, house.vault, one_step=True)
         self._admit()
+        self._under_way += 1
+        try:
+            lead = await self._pinged(read, began_s, deadline)
+        finally:
+            self._under_way -= 1
+        return await self._sell(lead, read.asking.external_id, key)
+
+    async def _pinged(self, read: ReadPing, began_s: float, deadline: Deadline) -> Lead:
+        """The ping inside a one-step lead: its auction, stored."""
+        house, settings = self._house, self._house.settings.post
         # The auction leaves time for at least one post.
         until = deadline.less(settings.start_min_ms + settings.tail_ms)
         auction = await hold_auction(house, read.asking, until)
         await store_ping(house, auction, began_s)
-        lead = Lead(
+        return Lead(
             id=house.new_uuid(),
             ping_id=auction.ping_id,
-            seller=seller,
+            seller=read.asking.seller,
             market=read.asking.market,
             fields=read.asking.fields,
             min_price_micros=read.min_price_micros,
@@ -79,10 +89,10 @@ class LeadDesk:
             rules=replace(auction.rules, floor_micros=read.min_price_micros),
             auction_reason=auction.reason,
             judged=True,
+            pinged_s=house.now_s(),
             began_s=began_s,
             deadline=deadline,
         )
-        return await self._sell(lead, read.asking.external_id, key)
 
     async def _two_steps(
         self,
@@ -122,14 +132,11 @@ class LeadDesk:
             min_price_micros=min_price,
             excluded=frozenset(record["excluded"]),
             test=ping.row.test,
-            offers=tuple(
-                offer
-                for offer in receipt.read_offers(record)
-                if offer.expires_in_s is None or ping.age_s < offer.expires_in_s
-            ),
+            offers=receipt.read_offers(record),
             rules=receipt.read_rules(record, min_price),
             auction_reason=receipt.auction_reason(record),
             judged=False,
+            pinged_s=house.now_s() - ping.age_s,
             began_s=began_s,
             deadline=deadline,
         )
@@ -142,6 +149,8 @@ class LeadDesk:
         house = self._house
         try:
             holder = await house.store.open_lead(self._new_lead(lead, external_id), key)
+        except ClaimLost:
+            raise Refusal(409, "in_progress", retry_after_s=1) from None
         except (StoreUnavailable, asyncio.CancelledError):
             # It may have been stored all the same: nothing has left, so it is taken back.
             house.own(
@@ -236,6 +245,8 @@ class LeadDesk:
         }
         if row.answer is not None:
             shown = orjson.loads(row.answer)
+        elif row.state is LeadState.GONE:
+            shown |= {"outcome": "unsold", "reason": "seller_gone"}
         return shown | {
             "vertical": row.vertical,
             "external_id": row.external_id,

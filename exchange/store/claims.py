@@ -9,7 +9,8 @@ ON CONFLICT (seller, path, key) DO UPDATE SET body = EXCLUDED.body, owner = EXCL
   status = NULL, answer = NULL, created_at = now() WHERE claim.created_at < now() - interval '24 hours'
 RETURNING true"""
 _READ = """SELECT body = $4, status, answer, lead_id FROM claim WHERE seller = $1 AND path = $2 AND key = $3"""
-_FINISH = """UPDATE claim SET status = $4, answer = $5 WHERE seller = $1 AND path = $2 AND key = $3 AND status IS NULL"""
+_FINISH = """UPDATE claim SET status = $4, answer = $5 WHERE seller = $1 AND path = $2 AND key = $3 AND run IS NOT DISTINCT FROM $6
+  AND status IS NULL"""
 _FREE = """DELETE FROM claim WHERE seller = $1 AND path = $2 AND key = $3 AND run IS NOT DISTINCT FROM $4
   AND status IS NULL AND lead_id IS NULL"""
 
@@ -37,7 +38,9 @@ class Claims:
         return Claim(won=False)
 
     async def finish_claim(self, key: ClaimKey, status: int, answer: bytes) -> None:
-        await self._claim_db.execute(_FINISH, key.seller, key.path, key.key, status, answer)
+        await self._claim_db.execute(
+            _FINISH, key.seller, key.path, key.key, status, answer, key.run
+        )
 
     async def free_claim(self, key: ClaimKey) -> None:
         await self._claim_db.execute(_FREE, key.seller, key.path, key.key, key.run)

@@ -26,25 +26,28 @@ AWAY: Final = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    asyncpg.QueryCanceledError,
-    asyncpg.DiskFullError,
+    asyncpg.OperatorInterventionError,  # 57: shutting down, cancelled, idle too long
+    asyncpg.InsufficientResourcesError,  # 53: disk, memory, connections
+    asyncpg.PostgresSystemError,  # 58: the disk under it
+    asyncpg.InternalServerError,  # XX
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, in the middle of a failover
+    asyncpg.InvalidAuthorizationSpecificationError,  # 28: a password being changed
 )
 # Somebody else holds the rows for too long, or the other way round: asking again is right.
 CONTENDED: Final = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
 
 
-async def connect(dsn: str, *, durable: bool = True) -> "asyncpg.Connection[asyncpg.Record]":
+async def connect(
+    dsn: str, *, durable: bool = True, timeout_s: float = CALL_TIMEOUT_S
+) -> "asyncpg.Connection[asyncpg.Record]":
     """One connection with the exchange's settings. Raises StoreUnavailable."""
     settings = dict(_SETTINGS)
     if not durable:
         settings["synchronous_commit"] = "off"
     try:
-        return await asyncpg.connect(dsn, server_settings=settings, timeout=CALL_TIMEOUT_S)
+        return await asyncpg.connect(dsn, server_settings=settings, timeout=timeout_s)
     except AWAY as error:
         raise StoreUnavailable("the database cannot be reached") from error
 
@@ -52,9 +55,10 @@ async def connect(dsn: str, *, durable: bool = True) -> "asyncpg.Connection[asyn
 class Link:
     """One pinned connection that is opened when first needed and again when it was lost."""
 
-    def __init__(self, dsn: str, *, durable: bool) -> None:
+    def __init__(self, dsn: str, *, durable: bool, timeout_s: float = CALL_TIMEOUT_S) -> None:
         self._dsn = dsn
         self._durable = durable
+        self._timeout_s = timeout_s
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     async def fetch(self, sql: str, *args: Any) -> list[asyncpg.Record]:
@@ -66,14 +70,16 @@ class Link:
     async def _call(self, method: str, sql: str, *args: Any) -> Any:
         connection = await self.connection()
         try:
-            return await getattr(connection, method)(sql, *args, timeout=CALL_TIMEOUT_S)
+            return await getattr(connection, method)(sql, *args, timeout=self._timeout_s)
         except AWAY as error:
             self.drop()
             raise StoreUnavailable("the database went away during a call") from error
 
     async def connection(self) -> "asyncpg.Connection[asyncpg.Record]":
         if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._dsn, durable=self._durable)
+            self._connection = await connect(
+                self._dsn, durable=self._durable, timeout_s=self._timeout_s
+            )
         return self._connection
 
     def drop(self) -> None:

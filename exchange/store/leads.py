@@ -4,26 +4,32 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from exchange.errors import StoreUnavailable
+from exchange.errors import ClaimLost, StoreUnavailable
 from exchange.sealing import Sealed
 from exchange.store.database import Database
 from exchange.store.rows import ClaimKey, Closing, LeadRow, LeadState, NewLead
 
 # The key learns of its lead in the same statement: a retry finds the lead or finds nothing.
+# A request that was taken for dead finds that its key is another's, and opens nothing.
 _OPEN = """
-WITH lead_in AS (
+WITH mine AS (
+  SELECT 1 FROM claim WHERE seller = $3 AND path = $15 AND key = $16 AND run IS NOT DISTINCT FROM $17
+    AND lead_id IS NULL AND status IS NULL FOR UPDATE),
+lead_in AS (
   INSERT INTO lead (id, ping_id, seller, vertical, test, state, min_price, external_id, owner, answer_by,
                     request, person_key, person, phone_index, email_index)
-  VALUES ($1, $2, $3, $4, $5, 'open', $6, $7, $8, now() + $9 * interval '1 millisecond', $10, $11, $12, $13, $14)
+  SELECT $1, $2, $3, $4, $5, 'open', $6, $7, $8, now() + $9 * interval '1 millisecond', $10, $11, $12, $13, $14
+  WHERE $16::text IS NULL OR EXISTS (SELECT 1 FROM mine)
   ON CONFLICT (ping_id) WHERE state <> 'gone' DO NOTHING RETURNING id),
 tied AS (
   UPDATE claim SET lead_id = (SELECT id FROM lead_in)
   WHERE seller = $3 AND path = $15 AND key = $16 AND status IS NULL AND EXISTS (SELECT 1 FROM lead_in))
-SELECT id FROM lead_in"""
+SELECT (SELECT id FROM lead_in), $16::text IS NULL OR EXISTS (SELECT 1 FROM mine)"""
 
 _HOLDER = "SELECT id FROM lead WHERE ping_id = $1 AND state <> 'gone'"
 
-_TIE = """UPDATE claim SET lead_id = $4 WHERE seller = $1 AND path = $2 AND key = $3 AND status IS NULL"""
+_TIE = """UPDATE claim SET lead_id = $4 WHERE seller = $1 AND path = $2 AND key = $3 AND run IS NOT DISTINCT FROM $5
+  AND status IS NULL"""
 
 LEAD_COLUMNS = """id, ping_id, seller, vertical, test, state, reason, min_price, external_id, owner, created_at,
   closed_at, extract(epoch FROM answer_by - now())::float8, request, receipt, answer, person_key, person"""
@@ -31,7 +37,7 @@ _GET = f"SELECT {LEAD_COLUMNS} FROM lead WHERE id = $1"  # noqa: S608 - columns 
 _BY_EXTERNAL = f"""SELECT {LEAD_COLUMNS} FROM lead WHERE seller = $1 AND external_id = $2 AND state <> 'gone'
 ORDER BY created_at DESC, id DESC LIMIT 50"""  # noqa: S608 - columns are a constant
 
-_CLOSE = "SELECT close_lead($1, $2, $3, $4, $5)"
+_CLOSE = "SELECT close_lead($1, $2, $3, $4, $5, $6)"
 _ABANDON = "SELECT abandon_lead($1, $2)"
 _OPEN_TRIES = 5
 
@@ -67,16 +73,19 @@ class Leads:
 
     async def _insert(self, lead: NewLead, key: ClaimKey | None) -> bool:
         async with self._lead_db.connection() as connection:
-            opened = await connection.fetchval(
+            opened, mine = await connection.fetchrow(
                 _OPEN, lead.id, lead.ping_id, lead.seller, lead.vertical, lead.test, lead.min_price_micros,
                 lead.external_id, lead.owner, lead.answer_in_ms, lead.request, lead.person.key,
                 lead.person.body, lead.phone_index, lead.email_index, key and key.path, key and key.key,
+                key and key.run,
             )  # fmt: skip
+        if not mine:
+            raise ClaimLost
         return opened is not None
 
     async def tie_claim(self, key: ClaimKey, lead_id: UUID) -> None:
         """A key used for a ping that was posted before: its answer is that lead's."""
-        await self._lead_db.execute(_TIE, key.seller, key.path, key.key, lead_id)
+        await self._lead_db.execute(_TIE, key.seller, key.path, key.key, lead_id, key.run)
 
     async def lead(self, lead_id: UUID) -> LeadRow | None:
         row = await self._lead_db.fetchrow(_GET, lead_id)
@@ -91,6 +100,7 @@ class Leads:
         answer: bytes | None = await self._lead_db.fetchval(
             _CLOSE,
             closing.lead_id,
+            closing.owner,
             closing.state.value,
             closing.reason,
             closing.receipt,

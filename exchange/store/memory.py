@@ -5,7 +5,7 @@ awaits; delays, refusals and lost answers are for whoever wraps it.
 """
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from buyers.contract import Cap, CapKind
@@ -76,8 +76,17 @@ class MemoryStore(MemoryLeads):
         self._sessions.discard(worker)
 
     async def leave(self, worker: int) -> None:
-        self._beats.pop(worker, None)
         self._sessions.discard(worker)
+        left = any(lead.owner == worker for lead in self._open_leads.values())
+        left = left or any(one.owner == worker for one in self._open_attempts.values())
+        left = left or any(
+            c.owner == worker and c.status is None and c.lead_id is None
+            for c in self._claims.values()
+        )
+        if left:
+            self._beats[worker] = datetime.min.replace(tzinfo=UTC)
+        else:
+            self._beats.pop(worker, None)
 
     async def close(self) -> None:
         """There is nothing to close."""

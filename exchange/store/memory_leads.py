@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from exchange.errors import ClaimLost
 from exchange.sealing import Sealed
 from exchange.store.memory_ledger import MemoryLedger
 from exchange.store.memory_rows import MemoryClaim, MemoryLead
@@ -59,6 +60,8 @@ class MemoryLeads(MemoryLedger):
     # --- leads ------------------------------------------------------------------------------------
 
     async def open_lead(self, lead: NewLead, key: ClaimKey | None) -> UUID | None:
+        if key is not None and not self._is_ours(key):
+            raise ClaimLost
         holder = self._holders.get(lead.ping_id)
         if holder is None:
             now = self.now()
@@ -73,8 +76,17 @@ class MemoryLeads(MemoryLedger):
 
     async def tie_claim(self, key: ClaimKey, lead_id: UUID) -> None:
         claim = self._claims.get(key)
-        if claim is not None and claim.status is None:
+        if claim is not None and claim.run == key.run and claim.status is None:
             claim.lead_id = lead_id
+
+    def _is_ours(self, key: ClaimKey) -> bool:
+        """Whether this request still holds its key, with nothing answered under it."""
+        claim = self._claims.get(key)
+        return claim is not None and (claim.run, claim.status, claim.lead_id) == (
+            key.run,
+            None,
+            None,
+        )
 
     async def lead(self, lead_id: UUID) -> LeadRow | None:
         lead = self._leads.get(lead_id)
@@ -95,7 +107,8 @@ class MemoryLeads(MemoryLedger):
         if lead is None:
             return None
         live = any(attempt.is_live for attempt in self._by_lead[closing.lead_id])
-        if lead.state is LeadState.OPEN and (closing.state is LeadState.SOLD or not live):
+        may = closing.state is LeadState.SOLD or (lead.owner == closing.owner and not live)
+        if lead.state is LeadState.OPEN and may:
             lead.state, lead.reason = closing.state, closing.reason
             lead.receipt, lead.answer = closing.receipt, closing.answer
             lead.closed_at = self.now()
@@ -147,7 +160,7 @@ class MemoryLeads(MemoryLedger):
 
     async def finish_claim(self, key: ClaimKey, status: int, answer: bytes) -> None:
         claim = self._claims.get(key)
-        if claim is not None and claim.status is None:
+        if claim is not None and claim.run == key.run and claim.status is None:
             claim.status, claim.answer = status, answer
 
     async def free_claim(self, key: ClaimKey) -> None:

@@ -17,7 +17,8 @@ class PostgresStore(Pings, Leads, Claims, Ledger, Workers, RateLeases):
         # Quotes may be lost with the machine; awards and settlements may not.
         quick = Link(dsn, durable=False)
         awards, settlements = Link(dsn, durable=True), Link(dsn, durable=True)
-        pulse = Link(dsn, durable=False)
+        # A heart that is slow to notice keeps sellers waiting.
+        pulse = Link(dsn, durable=False, timeout_s=1.5)
         self._links = (quick, awards, settlements, pulse)
         Pings.__init__(self, self.db, quick)
         Leads.__init__(self, self.db)

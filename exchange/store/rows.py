@@ -97,9 +97,10 @@ class LeadRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closing:
-    """How a lead ends."""
+    """How a lead ends. Unsold it is only for the worker that owns it."""
 
     lead_id: UUID
+    owner: int
     state: LeadState
     reason: str | None
     receipt: bytes

@@ -10,13 +10,14 @@ from exchange.store.rows import Adopted, AttemptRow
 
 BEAT_S = 0.5
 # A process that died lost its session lock at once; a frozen or cut-off one is given up later.
-# A server that restarted forgets all locks: the beat gives the living time to come back.
+# A server that restarted has forgotten all locks: recovery gives the living time to come back.
 _DEAD = """
 SELECT id FROM worker w
 WHERE id <> $1 AND (beat_at < now() - interval '10 s' OR (beat_at < now() - interval '1.2 s' AND NOT EXISTS (
   SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = 7002 AND objid = w.id::oid AND granted
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))))"""
 
+_LOCK = "SELECT pg_try_advisory_lock(7002, $1)"
 _BEAT = """INSERT INTO worker (id, name) VALUES ($1, $2)
 ON CONFLICT (id) DO UPDATE SET beat_at = now() RETURNING clock_timestamp()"""
 
@@ -82,15 +83,16 @@ class Workers:
 
     async def beat(self, worker: int) -> None:
         connection = await self._pulse.connection()
-        if self._locked_by is not connection:
-            await self._pulse.fetchval("SELECT pg_advisory_lock(7002, $1)", worker)
+        # A session of ours that the server has not yet missed may still have it: then it serves.
+        if self._locked_by is not connection and await self._pulse.fetchval(_LOCK, worker):
             self._locked_by = connection
         theirs: datetime = await self._pulse.fetchval(_BEAT, worker, self._name)
         self._ahead = theirs - datetime.now(UTC)
 
     async def leave(self, worker: int) -> None:
-        """A worker that ends in good order leaves nothing to adopt."""
-        await self._pulse.fetch("DELETE FROM worker WHERE id = $1", worker)
+        """End in good order: what is left open, such as an unconfirmed post, is another's at once."""
+        await self._pulse.fetch("UPDATE worker SET beat_at = '-infinity' WHERE id = $1", worker)
+        await self._pulse.fetch(_FORGET, [worker])
 
     async def adopt(self, worker: int) -> Adopted:
         async with self._worker_db.connection() as connection:

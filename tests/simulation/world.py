@@ -32,7 +32,7 @@ from exchange.http.sellers import SellerDesk
 from exchange.ids import read_id
 from exchange.observe import Silent
 from exchange.plan import Plan, Tier, TierMode
-from exchange.recovery import keep_watch
+from exchange.recovery import keep_beating, keep_watch
 from exchange.sealing import Vault
 from exchange.sellers import Seller
 from exchange.settings import Settings
@@ -91,7 +91,10 @@ class Worker:
         keys = KeyRing(Keys(world.vault), world.vault)  # type: ignore[arg-type]
         self.answers = _Netted(SellerDesk(self.house, keys))
         self._requests: dict[asyncio.Task[Any], None] = {}
-        self._watch = asyncio.create_task(keep_watch(self.house))
+        self._services = [
+            asyncio.create_task(keep_beating(self.house)),
+            asyncio.create_task(keep_watch(self.house)),
+        ]
 
     def take(self, request: Any) -> "asyncio.Task[Any]":
         task = asyncio.create_task(request)
@@ -106,12 +109,13 @@ class Worker:
         self.alive = False
         self.world.note("worker died")
         self.world.store.crash(self.house.worker)
-        for task in (*self._requests, *self.house._tasks, self._watch):
+        for task in (*self._requests, *self.house._tasks, *self._services):
             task.cancel()
 
     async def stop(self) -> None:
-        self._watch.cancel()
-        await asyncio.wait([self._watch])
+        for service in self._services:
+            service.cancel()
+        await asyncio.wait(self._services)
 
     def _failpoint(self, name: str) -> None:
         if not self.alive:

@@ -208,7 +208,7 @@ BEGIN
     INTO buyers, days, phones, emails
     FROM unnest(p_lead, p_contract) WITH ORDINALITY a(lead_id, contract_id, i)
     LEFT JOIN contract c ON c.id = a.contract_id LEFT JOIN lead l ON l.id = a.lead_id;
-  PERFORM pg_advisory_xact_lock(7003, h) FROM (
+  PERFORM pg_advisory_xact_lock(7004, h) FROM (
     SELECT DISTINCT hashtext(b || ':' || encode(x, 'hex')) AS h
     FROM unnest(buyers, days, phones, emails) a(b, d, p, e), LATERAL unnest(ARRAY[p, e]) x
     WHERE d > 0 AND x IS NOT NULL ORDER BY h) locks;
@@ -415,13 +415,13 @@ END $$;
 -- Ends an open lead and returns the final answer, which is another's if he was first; null while an
 -- open or accepted attempt contradicts "unsold". An award holds the lead's row shared until its
 -- attempt is visible: so the row is locked by one statement and looked at by the next.
-CREATE FUNCTION close_lead(p_id uuid, p_state text, p_reason text, p_receipt bytea, p_answer bytea)
+CREATE FUNCTION close_lead(p_id uuid, p_owner int, p_state text, p_reason text, p_receipt bytea, p_answer bytea)
   RETURNS bytea LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM 1 FROM lead WHERE id = p_id FOR UPDATE;
   UPDATE lead SET state = p_state, reason = p_reason, receipt = p_receipt, answer = p_answer, closed_at = clock_timestamp()
-  WHERE id = p_id AND state = 'open' AND (p_state = 'sold' OR NOT EXISTS (
-    SELECT 1 FROM attempt WHERE lead_id = p_id AND state IN ('intent', 'unconfirmed', 'accepted')));
+  WHERE id = p_id AND state = 'open' AND (p_state = 'sold' OR (owner = p_owner AND NOT EXISTS (
+    SELECT 1 FROM attempt WHERE lead_id = p_id AND state IN ('intent', 'unconfirmed', 'accepted'))));
   RETURN (SELECT answer FROM lead WHERE id = p_id);
 END $$;
 
