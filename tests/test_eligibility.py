@@ -187,7 +187,7 @@ CONDITIONS: list[tuple[str, Op, Any, bool]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("field", "op", "value", "holds"), CONDITIONS, ids=str)
+@pytest.mark.parametrize(("field", "op", "value", "holds"), CONDITIONS, ids=range(len(CONDITIONS)))
 def test_a_condition_holds_or_not(field: str, op: Op, value: Any, holds: bool) -> None:
     """On a present value as its op says; on an absent one only `exists: false` holds."""
     assert holds is compile_filter(has(field, op, value)).test(FIELDS)
