@@ -163,11 +163,11 @@ def test_no_request_outlasts_its_deadline_while_the_database_hangs() -> None:
 
         floor.store.open_lead = hang  # type: ignore[method-assign]
         refused = await floor.lead(max_wait_ms=1000)
-        assert (refused["status"], refused["at_ms"]) == (503, 1020)
+        assert (refused["status"], refused["at_ms"]) == (503, 1030)
 
         floor.store.claim = hang  # type: ignore[method-assign]
         refused = await floor.lead("k1", max_wait_ms=1000)
-        assert (refused["status"], refused["at_ms"]) == (503, 2040)
+        assert (refused["status"], refused["at_ms"]) == (503, 2060)
 
     trade(story, Row("ann", bids("9")))
 

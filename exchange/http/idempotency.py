@@ -74,7 +74,7 @@ async def claim(
             return Replay(_stored(found))
         if deadline.left_ms(house.now_s()) <= 0:
             raise Refusal(409, "in_progress", retry_after_s=1)
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(min(_LOOK_EVERY_S, deadline.left_ms(house.now_s()) / 1000))
 
 
 async def release(house: House, key: ClaimKey | None, refusal: Refusal) -> None:

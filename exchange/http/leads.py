@@ -208,7 +208,8 @@ class LeadDesk:
         """A ping that was posted before: its first answer, whatever is sent now."""
         if key is not None:
             await self._house.store.tie_claim(key, lead_id)
-        answer = await answer_of_lead(self._house, lead_id, deadline)
+        early = deadline.less(self._house.settings.post.tail_ms)
+        answer = await answer_of_lead(self._house, lead_id, early)
         if answer is None:
             raise Refusal(409, "in_progress", retry_after_s=1)
         return answer

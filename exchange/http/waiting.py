@@ -31,7 +31,8 @@ async def answer_of_lead(house: House, lead_id: UUID, deadline: Deadline) -> web
         waits = any(one.state is AttemptState.UNCONFIRMED for one in attempts)
         if waits or deadline.left_ms(house.now_s()) <= 0:
             return pending(row.id, row.ping_id, test=row.test) if attempts else None
-        await asyncio.sleep(_LOOK_EVERY_S)
+        left_s = deadline.left_ms(house.now_s()) / 1000
+        await asyncio.sleep(min(_LOOK_EVERY_S, left_s))
 
 
 def pending(lead_id: UUID, ping_id: UUID, *, test: bool) -> web.Response:

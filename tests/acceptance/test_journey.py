@@ -315,7 +315,7 @@ async def test_what_is_not_enforced_is_refused(open_market: OpenMarket) -> None:
     refused = await market.exchange.command("apply", str(path))
     assert 2 == refused.returncode
     for name in (
-        "caps.0.kind", "exclusivity", "max_shares", "dedupe_days", "max_qps", "callback_url",
+        "exclusivity", "max_shares", "callback_url",
     ):  # fmt: skip
         assert name in refused.stderr, name
     assert 0 == await market.db.fetchval("SELECT count(*) FROM document WHERE slug = 'u'")
