@@ -19,7 +19,7 @@ from exchange.store.rows import AttemptRow
 
 BEAT_S: Final = 0.5
 _STRAY_EVERY: Final = 10  # rounds
-_GAP_S: Final = 1.0  # a beat slower than that is a gap
+_GAP_S: Final = 2.0  # a beat slower than that is a gap
 _STEADY_S: Final = 3.0  # after a gap: how long our heart beats before others are judged by theirs
 _STRAY_S: Final = 10.0  # an intent older than that without a task is nobody's
 

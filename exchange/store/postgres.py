@@ -18,7 +18,7 @@ class PostgresStore(Pings, Leads, Claims, Ledger, Workers, RateLeases):
         quick = Link(dsn, durable=False)
         awards, settlements = Link(dsn, durable=True), Link(dsn, durable=True)
         # A heart that is slow to notice keeps sellers waiting.
-        pulse = Link(dsn, durable=False, timeout_s=1.5)
+        pulse = Link(dsn, durable=False, timeout_s=3.0)
         self._links = (quick, awards, settlements, pulse)
         Pings.__init__(self, self.db, quick)
         Leads.__init__(self, self.db)
