@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup run test check bench simulate lock
+.PHONY: help setup run test check bench simulate race lock
 
 help:            ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,9 +31,12 @@ SEEDS ?= 1
 simulate: setup  ## seeded days of trading with faults: make simulate SEED=7 SEEDS=200
 	@$(BIN)/python -m tests.simulation --seed $(SEED) --seeds $(SEEDS)
 
+race: setup      ## a million reservations by three processes: not one sold too many or too few
+	@$(BIN)/python -m tests.race --reservations 1000000 --workers 3 --seed $(SEED)
+
 bench: setup     ## timings, beside a peer in the same run
 	@$(BIN)/python -m benchmarks
 
 lock:            ## resolve requirements.lock anew (needs uv)
-	uv pip compile pyproject.toml --universal --python-version 3.11 --extra embedded --extra samples \
+	uv pip compile pyproject.toml --universal --python-version 3.11 --extra embedded --extra geo --extra samples \
 		--group dev --generate-hashes --no-annotate --no-header --no-emit-index-url -q -U -o requirements.lock

@@ -4,12 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
+from buyers.certify.command import add_parser, check
+
 
 def main(arguments: list[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     if chosen.command == "check":
-        print("comes with certification", file=sys.stderr)
-        return 2
+        return check(chosen)
     from buyers.reference.running import run
 
     return run(chosen.file, chosen.listen, die_with_parent=chosen.die_with_parent)
@@ -22,8 +23,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("file", type=Path, metavar="FILE")
     run.add_argument("--listen", default="127.0.0.1:8090", metavar="HOST:PORT")
     run.add_argument("--die-with-parent", action="store_true", help="stop when standard input ends")
-    check = commands.add_parser("check", help="certify a buyer's endpoint")
-    check.add_argument("url", metavar="URL")
+    add_parser(commands)
     return parser
 
 

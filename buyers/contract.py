@@ -31,6 +31,7 @@ class Endpoint:
     idempotent: bool  # a repeated webhook-id is the same lead
     accepts_test: bool
     max_qps: int | None = None  # pings per second, all workers together
+    conflict_means_accepted: bool = False  # certified: 409 to a re-send says it has the lead
 
 
 class Op(StrEnum):
@@ -45,13 +46,14 @@ class Op(StrEnum):
     BETWEEN = "between"  # both ends included
     EXISTS = "exists"
     PREFIX = "prefix"
+    ZIP_WITHIN = "zip_within"  # within so many miles of a ZIP's centre, both ends included
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
     field: str  # dotted into objects and lists: "drivers.0.age"
     op: Op
-    value: Any  # normalised: frozenset for in/not_in, pair for between
+    value: Any  # normalised: frozenset for in, not_in and zip_within, pair for between
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class Cap:
     kind: CapKind
     period: str  # hour day week month total, in the owner's time zone
     limit: int  # sales and concurrent: leads; spend: micros
+    paced: bool = False  # a day's: spread evenly over the open hours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +147,9 @@ class Contract:
     schedule: Schedule | None = None  # None: always open
     sellers_allow: frozenset[str] = frozenset()  # empty: all
     sellers_deny: frozenset[str] = frozenset()
+    is_shared: bool = False  # others may buy the same lead
+    max_shares: int = 1  # shared: to how many buyers at most, this one included
+    version: int = 0  # of its document: what a receipt names
 
     @property
     def is_pinged(self) -> bool:

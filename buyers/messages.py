@@ -66,6 +66,8 @@ class Post:
     bid_id: str | None
     price_micros: int
     currency: str
+    exclusive: bool  # nobody else gets the lead
+    shares: int  # else: at most so many buyers get it, this one included
     test: bool
     fields: dict[str, Any]
 

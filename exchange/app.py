@@ -15,6 +15,7 @@ from buyers.guard import Guard
 from buyers.wire import Wire, WireLimits
 from exchange import failpoints, log
 from exchange.errors import StoreUnavailable
+from exchange.hearsay import Hearsay
 from exchange.house import House
 from exchange.http.access import KeyRing, StoredKeys
 from exchange.http.buyers import BuyerDesk
@@ -26,7 +27,8 @@ from exchange.process import Orders, run_child, say_ready
 from exchange.recovery import keep_beating, keep_watch
 from exchange.sealing import Vault
 from exchange.settings import Settings, split_address
-from exchange.store.catalogue import load_catalogue
+from exchange.store.catalogue import LiveCatalogue
+from exchange.store.health import HealthRows
 from exchange.store.postgres import PostgresStore
 from exchange.watch import Watch, refresh_usage
 
@@ -58,7 +60,9 @@ class Worker:
             failpoint=failpoints.from_environment(environment),
         )
         self.keys = KeyRing(StoredKeys(self.store.db), self.house.vault)
-        self.watch = Watch(self.store.db, self._reload)
+        self.live = LiveCatalogue(self.store.db, self.house.vault, observer.broke)
+        self.watch = Watch(self.store.db, self._reload, self.live.distrust)
+        self.hearsay = Hearsay(self.house, HealthRows(self.store.db))
         self._first_load = asyncio.Event()
 
     def application(self) -> web.Application:
@@ -69,7 +73,12 @@ class Worker:
         app.add_routes(SellerDesk(self.house, self.keys).routes())
         app.add_routes(
             BuyerDesk(
-                self.store, self.house.vault, self.house.guard, self.settings.http, self.keys
+                self.store,
+                self.house.vault,
+                self.house.guard,
+                self.settings.http,
+                self.keys,
+                self.wire,
             ).routes()
         )
         app.add_routes(
@@ -88,8 +97,9 @@ class Worker:
             recovery,
             asyncio.create_task(keep_beating(self.house), name="heart"),
             asyncio.create_task(self.watch.run(broke), name="catalogue"),
-            asyncio.create_task(refresh_usage(self._look_at_usage, broke), name="usage"),
+            asyncio.create_task(refresh_usage(self.house.look_at_usage, broke), name="usage"),
             asyncio.create_task(self._vitals(), name="vitals"),
+            asyncio.create_task(self.hearsay.run(), name="health"),
         ]
         runner = web.AppRunner(
             self.application(),
@@ -106,6 +116,7 @@ class Worker:
         # database we listen all the same, and say so.
         first = asyncio.FIRST_COMPLETED
         await asyncio.wait([told, loaded], timeout=_LISTEN_ANYWAY_S, return_when=first)
+        await self.hearsay.begin()  # whom the others have given up
         site = web.TCPSite(runner, host, port, reuse_port=True, backlog=1024)
         await site.start()
         await asyncio.wait([told, loaded], return_when=first)
@@ -131,22 +142,19 @@ class Worker:
     async def _leave(self) -> None:
         await self.wire.close()
         await self.watch.close()
+        await self.live.close()
         with suppress(StoreUnavailable):  # the others see by its beat that it is gone
             await self.store.leave(self.house.worker)
         await self.store.close()
 
     async def _reload(self) -> None:
         await self.keys.reload()
-        self.house.catalogue = await load_catalogue(
-            self.store.db, self.house.vault, self.house.catalogue
-        )
+        await self.live.refresh()
+        self.house.catalogue = self.live.snapshot
         if not self.house.loaded:
             await self.store.warm()
         self.house.loaded = True
         self._first_load.set()
-
-    async def _look_at_usage(self) -> None:
-        self.house.usage = await self.store.usage()
 
     async def _vitals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -155,6 +163,7 @@ class Worker:
             await asyncio.sleep(1)
             lag_s = max(0.0, loop.time() - before - 1)
             self.metrics.vitals(self.wire.stats(), lag_s, self.house.catalogue.version)
+            self.metrics.health(self.house.vigil.left_alone())
 
 
 def health_routes(

@@ -1,7 +1,11 @@
-"""Ranks bids: who wins, what each would pay, and why everyone else lost (contract §5)."""
+"""Ranks bids: who wins, what each would pay, and why everyone else lost (contract §5).
+
+A lead is sold to one buyer, or to a set of buyers that share it. The best exclusive offer stands
+against the set whose nets add up to most; at equal sums the exclusive one wins.
+"""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from exchange.reasons import AuctionReason
@@ -14,6 +18,7 @@ class Offer:
     """A price a contract stands by: a buyer's bid, or the fixed price of a contract."""
 
     contract: str  # slug
+    buyer: str  # slug
     price_micros: int
     is_fixed: bool = False
     adjustment_ppm: int = PPM  # rank price = price x this / 1,000,000
@@ -21,6 +26,8 @@ class Offer:
     min_micros: int = 0  # the least it can be asked to pay under second price
     bid_id: str | None = None
     expires_in_s: int | None = None  # from the ping; None: as long as the quote
+    is_shared: bool = False  # others may buy the lead too
+    max_shares: int = 1  # shared: how many at most, this one included
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,14 +51,29 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    placed: tuple[Placed, ...]  # best first
+    placed: tuple[Placed, ...]  # the winners first, then the rest by rank
     below_floor: tuple[Offer, ...]
+    winning: int  # how many of the placed win together; 0: nobody bid enough
+
+    @property
+    def winners(self) -> tuple[Placed, ...]:
+        """One exclusive offer, or the members of a set, the highest net first."""
+        return self.placed[: self.winning]
+
+    @property
+    def net_micros(self) -> int:
+        """What the seller gets if every winner accepts; 0 without one."""
+        return sum(one.net_micros for one in self.winners)
+
+    @property
+    def is_shared(self) -> bool:
+        return bool(self.winning) and self.placed[0].offer.is_shared
 
     def reason_of(self, contract: str) -> AuctionReason | None:
         """Why this contract's offer did not win; None for the winner and for strangers."""
         if any(offer.contract == contract for offer in self.below_floor):
             return AuctionReason.BELOW_FLOOR
-        if any(placed.offer.contract == contract for placed in self.placed[1:]):
+        if any(placed.offer.contract == contract for placed in self.placed[self.winning :]):
             return AuctionReason.OUTBID
         return None
 
@@ -59,22 +81,75 @@ class Ranking:
 def rank(offers: Sequence[Offer], rules: Rules) -> Ranking:
     """Order the offers by rank price, then priority (lower first), then hash of ping and contract.
 
-    An offer whose net at its own price is zero, or below the floor, cannot win. On failover the
-    same function ranks what is left, so a second price is always that of the remaining field.
+    An exclusive offer whose net at its own price is zero, or below the floor, cannot win; of shared
+    ones the set's sum must reach the floor. On failover the same function ranks what is left, so a
+    second price is always that of the remaining field. Members of a set pay their bids.
     """
-    able: list[Offer] = []
-    below: list[Offer] = []
-    for offer in offers:
-        net = net_micros(rules.margin, offer.price_micros)
-        (able if net > 0 and net >= rules.floor_micros else below).append(offer)
+    able = [one for one in offers if _net(one, rules) > 0]
+    shared = best_set([one for one in able if one.is_shared], rules)
+    shared_micros = sum(_net(one, rules) for one in shared)
+    if shared_micros < rules.floor_micros:
+        shared, shared_micros = (), 0
+    able = [
+        one for one in able if (shared if one.is_shared else _net(one, rules) >= rules.floor_micros)
+    ]
     able.sort(key=lambda offer: place_key(offer, rules.ping_id))
-    placed = []
-    for place, offer in enumerate(able):
-        runner_up = able[place + 1] if place + 1 < len(able) else None
-        pay = _pay(offer, runner_up, rules)
-        net = net_micros(rules.margin, pay)
-        placed.append(Placed(offer=offer, pay_micros=pay, net_micros=net))
-    return Ranking(tuple(placed), tuple(below))
+    single = [one for one in able if not one.is_shared]
+    placed = {
+        one.contract: _place(one, single[n + 1 : n + 2], shared_micros, rules)
+        for n, one in enumerate(single)
+    }
+    placed |= {one.contract: _place(one, [], 0, rules) for one in able if one.is_shared}
+    first: Sequence[Offer] = single[:1]
+    if shared_micros > (_net(single[0], rules) if single else 0):
+        first = shared
+    rest = [one for one in able if one not in first]
+    return Ranking(
+        placed=tuple(placed[one.contract] for one in (*first, *rest)),
+        below_floor=tuple(one for one in offers if one not in able),
+        winning=len(first),
+    )
+
+
+def best_set(shared: Sequence[Offer], rules: Rules) -> tuple[Offer, ...]:
+    """The shared offers whose nets add up to most: distinct buyers, no more of them than the least
+    `max_shares` among them. At equal sums the smaller set; within it the highest net first."""
+    found: tuple[Offer, ...] = ()
+    most = 0
+    for size in range(1, max((one.max_shares for one in shared), default=0) + 1):
+        members = _best_of_each_buyer([one for one in shared if one.max_shares >= size], rules)
+        total = sum(_net(one, rules) for one in members[:size])
+        if total > most:
+            found, most = tuple(members[:size]), total
+    return found
+
+
+def replacement(
+    shared: Sequence[Offer], shares: int, buyers: Collection[str], rules: Rules
+) -> Offer | None:
+    """Who takes the place of a member that fell out of a set of `shares`: the highest net among the
+    buyers that are not in it and agree to so many; None when nobody does."""
+    fit = [one for one in shared if one.max_shares >= shares and one.buyer not in buyers]
+    return next(iter(_best_of_each_buyer(fit, rules)), None)
+
+
+def _best_of_each_buyer(shared: Sequence[Offer], rules: Rules) -> list[Offer]:
+    """By net, highest first, ties as in the ranking."""
+    best: dict[str, Offer] = {}
+    for one in sorted(shared, key=lambda o: (-_net(o, rules), place_key(o, rules.ping_id))):
+        best.setdefault(one.buyer, one)
+    return list(best.values())
+
+
+def _net(offer: Offer, rules: Rules) -> int:
+    return net_micros(rules.margin, offer.price_micros)
+
+
+def _place(offer: Offer, runner_up: Sequence[Offer], shared_micros: int, rules: Rules) -> Placed:
+    pay = offer.price_micros
+    if not offer.is_shared:
+        pay = _pay(offer, runner_up, shared_micros, rules)
+    return Placed(offer=offer, pay_micros=pay, net_micros=net_micros(rules.margin, pay))
 
 
 def place_key(offer: Offer, ping_id: str) -> tuple[int, int, int]:
@@ -92,17 +167,21 @@ def tie_hash(seed: str, slug: str) -> int:
     return int.from_bytes(digest, "big")
 
 
-def _pay(offer: Offer, runner_up: Offer | None, rules: Rules) -> int:
-    """First price: its bid. Second price: the least that still wins, at most its bid."""
+def _pay(offer: Offer, runner_up: Sequence[Offer], shared_micros: int, rules: Rules) -> int:
+    """First price: its bid. Second price: the least that still wins, at most its bid.
+
+    `shared_micros`: what the best set would bring the seller, 0 without one.
+    """
     if offer.is_fixed or not rules.second_price:
         return offer.price_micros
-    if runner_up is None and rules.floor_micros == 0:
+    least_net = max(rules.floor_micros, shared_micros)
+    if not runner_up and least_net == 0:
         return offer.price_micros
     least = [
         offer.min_micros,
-        gross_up(rules.margin, max(rules.floor_micros, 1)) or offer.price_micros,
+        gross_up(rules.margin, max(least_net, 1)) or offer.price_micros,
     ]
-    if runner_up is not None:
-        rival = runner_up.price_micros * runner_up.adjustment_ppm
-        least.append(-(-rival // offer.adjustment_ppm))
+    least += [
+        -(-one.price_micros * one.adjustment_ppm // offer.adjustment_ppm) for one in runner_up
+    ]
     return min(offer.price_micros, max(least))

@@ -65,13 +65,23 @@ class BookedAttempt:
     buyer_id: int
     seller_account: int
     margin_account: int
-    slot: int
+    slot: int  # 0: exclusive
+    shares: int  # to how many buyers at most
     state: str
     price: int
     payout: int
     buckets: tuple[int, ...]
     created_at: datetime
     next_try_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class BookedReturn:
+    id: UUID
+    attempt_id: UUID
+    status: str
+    reverse_payout: bool
+    buckets: tuple[int, ...]  # what its approval gave back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +95,7 @@ class Snapshot:
     buckets: tuple[BookedBucket, ...]
     leads: tuple[BookedLead, ...]
     attempts: tuple[BookedAttempt, ...]
+    returns: tuple[BookedReturn, ...] = ()
 
 
 def broken_invariants(books: Snapshot) -> list[str]:
@@ -101,6 +112,7 @@ def broken_invariants(books: Snapshot) -> list[str]:
             _held(books, balances),
             _buckets(books),
             _attempts(books),
+            _returns(books),
             _leads(books),
         )
     )
@@ -179,13 +191,18 @@ def _held(books: Snapshot, balances: Mapping[int, int]) -> Iterator[str]:
 
 
 def _buckets(books: Snapshot) -> Iterator[str]:
-    """I4: use is what the attempts that remember the bucket add up to."""
+    """I4: use is what the attempts that remember the bucket add up to, less what returns gave back."""
     known = {bucket.id: bucket for bucket in books.buckets}
+    given_back = {(one.attempt_id, id_) for one in books.returns for id_ in one.buckets}
     due: dict[int, int] = defaultdict(int)
     for attempt in books.attempts:
         for id_ in attempt.buckets:
             bucket = known.get(id_)  # None: its cap was dropped
-            if bucket and attempt.state in (OPEN if bucket.transient else LIVE):
+            if (
+                bucket
+                and (attempt.id, id_) not in given_back
+                and attempt.state in (OPEN if bucket.transient else LIVE)
+            ):
                 due[id_] += attempt.price if bucket.money else 1
     for bucket in books.buckets:
         if bucket.kind == "pings":  # leased ahead of what is written: no attempt remembers them
@@ -200,22 +217,23 @@ def _attempts(books: Snapshot) -> Iterator[str]:
     buyers = {buyer.id: buyer for buyer in books.buyers}
     booked: dict[UUID, dict[str, tuple[int, int, int]]] = defaultdict(dict)
     for one in books.transfers:
-        if one.kind not in {"deposit", "return"}:
+        if one.kind != "deposit":
             booked[one.ref][one.kind] = (one.debit, one.credit, one.amount)
+    approved = {one.attempt_id: one for one in books.returns if one.status == "approved"}
     for attempt in books.attempts:
         found = booked.pop(attempt.id, {})
         if (buyer := buyers.get(attempt.buyer_id)) is None:
             yield f"I6 attempt {attempt.id}: there is no buyer {attempt.buyer_id}"
-        elif found != _due_transfers(attempt, buyer):
+        elif found != _due_transfers(attempt, buyer) | _due_back(
+            attempt, buyer, approved.get(attempt.id)
+        ):
             kinds = ", ".join(sorted(found)) or "none"
             yield f"I6 attempt {attempt.id}: {attempt.state}, but its transfers are {kinds}"
     for ref, found in booked.items():
         yield f"I1 transfers {', '.join(sorted(found))} of {ref}: there is no such attempt"
 
 
-def _due_transfers(
-    attempt: BookedAttempt, buyer: BookedBuyer
-) -> Mapping[str, tuple[int, int, int]]:
+def _due_transfers(attempt: BookedAttempt, buyer: BookedBuyer) -> dict[str, tuple[int, int, int]]:
     due = {"hold": (buyer.available, buyer.held, attempt.price)}
     if attempt.state == "accepted":
         if attempt.payout > 0:
@@ -226,6 +244,40 @@ def _due_transfers(
     elif attempt.state not in OPEN:
         due["release"] = (buyer.held, buyer.available, attempt.price)
     return due
+
+
+def _due_back(
+    attempt: BookedAttempt, buyer: BookedBuyer, approved: BookedReturn | None
+) -> dict[str, tuple[int, int, int]]:
+    """The transfers of an approved return: from seller and house, or all of it from the house."""
+    if approved is None:
+        return {}
+    margin, to = attempt.margin_account, buyer.available
+    if not approved.reverse_payout:
+        return {"return": (margin, to, attempt.price)}
+    due = {
+        "return": (attempt.seller_account, to, attempt.payout),
+        "return_margin": (margin, to, attempt.price - attempt.payout),
+    }
+    return {kind: moved for kind, moved in due.items() if moved[2] > 0}
+
+
+def _returns(books: Snapshot) -> Iterator[str]:
+    """A return is of a sale, one at most of each, and gives back only what the sale took and once."""
+    attempts = {attempt.id: attempt for attempt in books.attempts}
+    seen: set[UUID] = set()
+    for one in books.returns:
+        name = f"return {one.id} of attempt {one.attempt_id}"
+        attempt = attempts.get(one.attempt_id)
+        if attempt is None or attempt.state != "accepted":
+            yield f"I1 {name}: that is no sale"
+        elif not set(one.buckets) <= set(attempt.buckets):
+            yield f"I4 {name}: gives back to buckets that the attempt does not remember"
+        if one.attempt_id in seen:
+            yield f"I1 {name}: the sale was given back before"
+        seen.add(one.attempt_id)
+        if one.buckets and one.status != "approved":
+            yield f"I4 {name}: {one.status}, but has given back"
 
 
 def _leads(books: Snapshot) -> Iterator[str]:
@@ -239,6 +291,8 @@ def _leads(books: Snapshot) -> Iterator[str]:
             yield f"I6 lead {lead_id}: more than one live attempt of one buyer"
         if len(attempts) > 1 and any(attempt.slot == 0 for attempt in attempts):
             yield f"I6 lead {lead_id}: exclusive, with {len(attempts)} live attempts"
+        if len(attempts) > min(attempt.shares for attempt in attempts):
+            yield f"I6 lead {lead_id}: {len(attempts)} live attempts, more than were promised"
     for lead in books.leads:
         states = {attempt.state for attempt in live.pop(lead.id, ())}
         if lead.test:

@@ -1,9 +1,9 @@
 """Who would get a lead next: the auction's offers, best first, then the plan's waterfall."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 from buyers.contract import Contract
-from exchange.auction import Offer, rank
+from exchange.auction import Offer, Placed, rank, replacement
 from exchange.eligibility import Asker, Skipped, first_failing, screen
 from exchange.errors import StoreUnavailable
 from exchange.house import House
@@ -14,39 +14,85 @@ from exchange.reasons import SkipReason
 from exchange.sellers import net_micros
 
 
-async def candidates(
-    house: House, lead: Lead, tried: set[int], skipped: list[Skipped]
-) -> AsyncIterator[Candidate]:
-    """The auction's offers, best first, ranked anew after each failure; then the plan's tiers.
+class Shelf:
+    """The auction's offers that have not been tried yet.
 
-    `tried` grows while this runs: no buyer that was tried gets the lead under another contract. The
-    first price is that of the whole field, as it was quoted; on failover it is that of who is left.
+    `tried` grows while a lead is sold: no buyer that was tried gets it under another contract. Why an
+    offer was passed over is told in `skipped`.
     """
-    offers = list(lead.offers)
-    while ranked := rank(offers, lead.rules).placed:
-        out = {one.offer.contract: _passed_over(house, lead, one.offer, tried) for one in ranked}
-        best = next((one for one in ranked if out[one.offer.contract] is None), None)
-        ahead = ranked if best is None else ranked[: ranked.index(best)]
-        skipped.extend(found for one in ahead if (found := out[one.offer.contract]))
-        gone = {one.offer.contract for one in ahead}
-        offers = [one for one in offers if one.contract not in gone]
-        if best is None:
-            break
-        offers.remove(best.offer)
-        contract = _contract(lead, best.offer.contract)
-        yield Candidate(
-            contract=contract,
+
+    def __init__(self, house: House, lead: Lead, tried: set[int], skipped: list[Skipped]) -> None:
+        self._house = house
+        self._lead = lead
+        self._tried = tried
+        self._skipped = skipped
+        self._offers = list(lead.offers)
+        self._begun = False
+
+    def take_best(self) -> tuple[Candidate, ...]:
+        """The winner, or the members of the winning set; empty when nobody is left who can win.
+
+        The first price is that of the whole field, as it was quoted; on failover it is that of who is
+        left: who is out by then no longer sets a price either.
+        """
+        if self._begun:
+            self._drop(self._offers)
+        self._begun = True
+        while winners := rank(self._offers, self._lead.rules).winners:
+            if not self._drop([one.offer for one in winners]):
+                self._offers = [o for o in self._offers if o not in [w.offer for w in winners]]
+                shares = len(winners)
+                return tuple(self._candidate(w, n, shares) for n, w in enumerate(winners, 1))
+        low, self._offers = self._offers, []
+        self._skipped.extend(Skipped(one.contract, SkipReason.BELOW_MIN_PRICE) for one in low)
+        return ()
+
+    def take_replacement(self, fallen: Candidate, buyers: Collection[str]) -> Candidate | None:
+        """Who takes the place of a member that fell out of a set; `buyers` are still in it."""
+        shared = [one for one in self._offers if one.is_shared]
+        while found := replacement(shared, fallen.shares, buyers, self._lead.rules):
+            shared.remove(found)
+            if not self._drop([found]):
+                self._offers.remove(found)
+                pay = found.price_micros
+                net = net_micros(self._lead.rules.margin, pay)
+                placed = Placed(offer=found, pay_micros=pay, net_micros=net)
+                return self._candidate(placed, fallen.slot, fallen.shares)
+        return None
+
+    def _drop(self, offers: list[Offer]) -> bool:
+        """Take out of these offers the ones that are passed over; whether there were any."""
+        out = {
+            one.contract: _passed_over(self._house, self._lead, one, self._tried) for one in offers
+        }
+        self._skipped.extend(found for found in out.values() if found)
+        self._offers = [one for one in self._offers if out.get(one.contract) is None]
+        return any(out.values())
+
+    def _candidate(self, placed: Placed, place: int, shares: int) -> Candidate:
+        entry = self._lead.market.contract(placed.offer.contract)
+        assert entry is not None, "whoever is passed over has been taken out"
+        if not self._lead.test:
+            self._house.vigil.begin_post(entry[0])
+        return Candidate(
+            contract=entry[0],
             tier="auction",
-            pay_micros=best.pay_micros,
-            net_micros=best.net_micros,
-            bid_id=best.offer.bid_id,
+            pay_micros=placed.pay_micros,
+            net_micros=placed.net_micros,
+            bid_id=placed.offer.bid_id,
+            slot=place if placed.offer.is_shared else 0,
+            shares=shares,
         )
-        # Who is out by now no longer sets a price either.
-        out = {one.contract: _passed_over(house, lead, one, tried) for one in offers}
-        skipped.extend(found for found in out.values() if found)
-        offers = [one for one in offers if out[one.contract] is None]
+
+
+async def offerings(
+    house: House, lead: Lead, shelf: Shelf, tried: set[int], skipped: list[Skipped]
+) -> AsyncIterator[tuple[Candidate, ...]]:
+    """Whom to post to next: one candidate, or a set that is posted to at once."""
+    while best := shelf.take_best():
+        yield best
     async for candidate in _waterfall(house, lead, tried, skipped):
-        yield candidate
+        yield (candidate,)
 
 
 def _passed_over(house: House, lead: Lead, offer: Offer, tried: set[int]) -> Skipped | None:
@@ -61,6 +107,8 @@ def _passed_over(house: House, lead: Lead, offer: Offer, tried: set[int]) -> Ski
         return Skipped(slug, SkipReason.PAUSED)
     if contract.buyer.id in tried:
         return Skipped(slug, SkipReason.BUYER_ALREADY_TRIED)
+    if not lead.test and house.vigil.refuses_post(contract):
+        return Skipped(slug, SkipReason.BREAKER_OPEN, "post")
     if _has_expired(house, lead, offer):
         return Skipped(slug, SkipReason.BID_EXPIRED)
     ping_fields = lead.market.checks.ping_field_names
@@ -73,20 +121,15 @@ def _has_expired(house: House, lead: Lead, offer: Offer) -> bool:
     return offer.expires_in_s is not None and house.now_s() - lead.pinged_s >= offer.expires_in_s
 
 
-def _contract(lead: Lead, slug: str) -> Contract:
-    entry = lead.market.contract(slug)
-    assert entry is not None, "whoever is passed over has been taken out"
-    return entry[0]
-
-
 async def _waterfall(
     house: House, lead: Lead, tried: set[int], skipped: list[Skipped]
 ) -> AsyncIterator[Candidate]:
     """The fixed-price contracts of every tier behind the auction, judged on all fields."""
     plan, market = lead.market.plan, lead.market
-    if house.catalogue.paused:
-        return
     behind = [entry for entry in market.contracts if plan.tier_of(entry[0]) in plan.waterfall]
+    if house.catalogue.paused:
+        skipped.extend(Skipped(contract.slug, SkipReason.PAUSED) for contract, _ in behind)
+        return
     asker = Asker(seller=lead.seller.slug, excluded=lead.excluded, test=lead.test)
     screening = screen(
         behind,
@@ -109,13 +152,19 @@ async def _waterfall(
                 skipped.append(Skipped(contract.slug, SkipReason.BUYER_ALREADY_TRIED))
             elif net <= 0 or net < lead.min_price_micros:
                 skipped.append(Skipped(contract.slug, SkipReason.BELOW_MIN_PRICE))
+            elif not lead.test and house.vigil.refuses_post(contract):
+                skipped.append(Skipped(contract.slug, SkipReason.BREAKER_OPEN, "post"))
             else:
+                if not lead.test:
+                    house.vigil.begin_post(contract)
                 yield Candidate(
                     contract=contract,
                     tier=tier.name,
                     pay_micros=contract.pricing.price_micros,
                     net_micros=net,
                     bid_id=None,
+                    slot=1 if contract.is_shared else 0,
+                    shares=1,  # a waterfall sells to one
                 )
 
 

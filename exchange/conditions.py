@@ -1,9 +1,14 @@
 """Reads a contract's filters against its vertical: unknown fields and wrong values are problems.
 
 Limits keep a filter from becoming a program: 4 levels deep, 200 conditions, 50,000 values in a list.
+
+What a condition means is said at `exchange.eligibility.compile_filter`. Its value is normalised as
+the field's values are: a lead's ZIP is kept as five digits however it was sent, so a condition's
+`90210-1234` is 90210 too, and matches every lead of 90210.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -11,13 +16,15 @@ from typing import Any, Final
 from pydantic_core import SchemaValidator, ValidationError
 
 from buyers.contract import AnyOf, Condition, Filter, Not, Op
-from exchange.errors import Problem
+from exchange.errors import PlacesMissing, Problem
 from exchange.fields import Field, FieldType, schema_of
 from exchange.verticals import Vertical
 
 DEPTH_MAX: Final = 4
 CONDITIONS_MAX: Final = 200
 VALUES_MAX: Final = 50_000
+MILES_MAX: Final = 500
+_TOLD_MAX: Final = 20  # wrong values of one list
 _PLACES: Final = frozenset(map(str, range(100)))  # in an array
 _OPS: Final = frozenset(op.value for op in Op)
 _ORDERED: Final = frozenset({Op.LT, Op.LTE, Op.GT, Op.GTE, Op.BETWEEN})
@@ -30,27 +37,56 @@ _NORMALISED: Final[tuple[FieldType, ...]] = (
 _NORMAL: Final = {kind: SchemaValidator(schema_of(Field(type=kind))) for kind in _NORMALISED}
 
 
-def filter_problems(documents: list[Any], vertical: Vertical, path: str) -> tuple[Problem, ...]:
+_ZIPS: Final = re.compile(r"\d{5}(-?\d{4})?(\n\d{5}(-?\d{4})?)*", re.ASCII)
+# What a prefix may be, where another could never match what leads are normalised to.
+_PREFIXES: Final = {
+    "zip": (re.compile(r"\d{1,5}", re.ASCII), "must be one to five digits"),
+    "state": (re.compile("[A-Za-z]{1,2}"), "must be one or two letters"),
+    "phone": (re.compile(r"\+\d{0,15}", re.ASCII), "must be the start of a number like +1512"),
+}
+# The ZIP codes within so many miles of one; None if that one is not known. Raises PlacesMissing.
+# It is passed in, as the centres of ZIP codes come from outside (exchange/geo.py). The set is made
+# when the filter is read, so that a lead costs one look into it.
+Near = Callable[[str, Decimal], frozenset[str] | None]
+
+
+class _Wrong(ValueError):
+    """Faults inside a value: dotted place in it, and what would be right."""
+
+    def __init__(self, *faults: tuple[str, str]) -> None:
+        super().__init__(faults[0][1])
+        self.faults = faults
+
+
+def no_places(_code: str, _miles: Decimal) -> frozenset[str] | None:
+    """The `Near` of who has no map."""
+    raise PlacesMissing
+
+
+def filter_problems(
+    documents: list[Any], vertical: Vertical, path: str, near: Near = no_places
+) -> tuple[Problem, ...]:
     """Everything wrong with a contract's filters; empty when `filter_value` can read them all."""
     if _count(documents) > CONDITIONS_MAX:
         return (Problem(path, "too_long", f"at most {CONDITIONS_MAX} conditions"),)
     return tuple(
         problem
         for place, one in enumerate(documents)
-        for problem in _problems(one, vertical, f"{path}.{place}", 1)
+        for problem in _problems(one, vertical, f"{path}.{place}", near)
     )
 
 
-def filter_value(document: Mapping[str, Any], vertical: Vertical) -> Filter:
-    """The filter of a document without problems."""
+def filter_value(document: Mapping[str, Any], vertical: Vertical, near: Near = no_places) -> Filter:
+    """The filter of a document without problems. Raises PlacesMissing if `near` does."""
     if "any" in document:
-        return AnyOf(tuple(filter_value(inner, vertical) for inner in document["any"]))
+        return AnyOf(tuple(filter_value(inner, vertical, near) for inner in document["any"]))
     if "not" in document:
-        return Not(filter_value(document["not"], vertical))
+        return Not(filter_value(document["not"], vertical, near))
     field = find_field(vertical, document["field"])
     assert field is not None, "a stored filter was checked"
     op = Op(document["op"])
-    return Condition(field=document["field"], op=op, value=_value(op, document["value"], field))
+    value = _value(op, document["value"], field, near)
+    return Condition(field=document["field"], op=op, value=value)
 
 
 def find_field(vertical: Vertical, dotted: str) -> Field | None:
@@ -77,7 +113,9 @@ def _count(documents: object, depth: int = 0) -> int:
     return 0
 
 
-def _problems(document: Any, vertical: Vertical, path: str, depth: int) -> Iterator[Problem]:
+def _problems(
+    document: Any, vertical: Vertical, path: str, near: Near, depth: int = 1
+) -> Iterator[Problem]:
     if not isinstance(document, dict):
         yield Problem(
             path, "invalid_type", 'must be {"field","op","value"}, {"any":[…]} or {"not":{…}}'
@@ -86,11 +124,11 @@ def _problems(document: Any, vertical: Vertical, path: str, depth: int) -> Itera
         yield Problem(path, "too_deep", f"at most {DEPTH_MAX} levels")
     elif set(document) == {"any"} and isinstance(document["any"], list) and document["any"]:
         for place, inner in enumerate(document["any"]):
-            yield from _problems(inner, vertical, f"{path}.any.{place}", depth + 1)
+            yield from _problems(inner, vertical, f"{path}.any.{place}", near, depth + 1)
     elif set(document) == {"not"}:
-        yield from _problems(document["not"], vertical, f"{path}.not", depth + 1)
+        yield from _problems(document["not"], vertical, f"{path}.not", near, depth + 1)
     elif set(document) == {"field", "op", "value"}:
-        yield from _condition_problems(document, vertical, path)
+        yield from _condition_problems(document, vertical, path, near)
     else:
         yield Problem(
             path, "bad_format", 'must have exactly field, op and value, or "any", or "not"'
@@ -98,12 +136,9 @@ def _problems(document: Any, vertical: Vertical, path: str, depth: int) -> Itera
 
 
 def _condition_problems(
-    document: dict[str, Any], vertical: Vertical, path: str
+    document: dict[str, Any], vertical: Vertical, path: str, near: Near
 ) -> Iterator[Problem]:
     name, op_name = document["field"], document["op"]
-    if op_name == "zip_within":
-        yield Problem(f"{path}.op", "not_supported", "zip_within is not supported by this version")
-        return
     if not isinstance(op_name, str) or op_name not in _OPS:
         yield Problem(f"{path}.op", "not_allowed", "must be one of " + ", ".join(sorted(_OPS)))
         return
@@ -116,7 +151,12 @@ def _condition_problems(
         yield Problem(f"{path}.op", "not_allowed", fault)
         return
     try:
-        _value(op, document["value"], field)
+        _value(op, document["value"], field, near)
+    except PlacesMissing as error:
+        yield Problem(f"{path}.op", "not_supported", str(error))
+    except _Wrong as error:
+        for place, text in error.faults:
+            yield Problem(f"{path}.value{place}", "invalid", text)
     except (ValueError, TypeError) as error:
         yield Problem(f"{path}.value", "invalid", str(error))
 
@@ -130,31 +170,106 @@ def _misfit(op: Op, field: Field) -> str | None:
         return "needs a number or a date"
     if op is Op.PREFIX and field.type not in _TEXT_TYPES:
         return "needs a text field"
+    if op is Op.ZIP_WITHIN and field.type != "zip":
+        return "needs a field of type zip"
     return None
 
 
-def _value(op: Op, value: Any, field: Field) -> Any:
+def _value(op: Op, value: Any, field: Field, near: Near) -> Any:
     """The condition's value as it will be compared. Raises ValueError saying what would be right."""
-    if op is Op.EXISTS:
-        if not isinstance(value, bool):
-            raise ValueError("exists takes true or false")
-        return value
-    if op in {Op.IN, Op.NOT_IN}:
-        if not isinstance(value, list) or not value or len(value) > VALUES_MAX:
-            raise ValueError(f"must be a list of 1 to {VALUES_MAX} values")
-        return frozenset(_single(one, field) for one in value)
-    if op is Op.BETWEEN:
-        if not isinstance(value, list) or len(value) != 2:
-            raise ValueError("must be a list of two values, both ends included")
-        low, high = _single(value[0], field), _single(value[1], field)
-        if low > high:
-            raise ValueError("the first value must not be above the second")
-        return (low, high)
-    if op is Op.PREFIX:
-        if not isinstance(value, str) or not value:
-            raise ValueError("must be text")
-        return value.upper() if field.type == "state" else value
-    return _single(value, field)
+    match op:
+        case Op.EXISTS:
+            if not isinstance(value, bool):
+                raise ValueError("exists takes true or false")
+            return value
+        case Op.IN | Op.NOT_IN:
+            return _set(value, field)
+        case Op.BETWEEN:
+            return _pair(value, field)
+        case Op.PREFIX:
+            return _prefix(value, field)
+        case Op.ZIP_WITHIN:
+            return _circle(value, field, near)
+        case _:
+            return _single(value, field)
+
+
+def normal_values(values: Iterable[Any], field: Field) -> Iterator[Any]:
+    """Those of a list without problems, as they will be compared."""
+    return (_single(value, field) for value in values)
+
+
+def _set(values: Any, field: Field) -> frozenset[Any]:
+    """A set stands for a list that was read before (exchange/store/catalogue.py reads in slices)."""
+    if isinstance(values, frozenset):
+        return values
+    if not isinstance(values, list) or not values or len(values) > VALUES_MAX:
+        raise ValueError(f"must be a list of 1 to {VALUES_MAX} values")
+    if field.type == "zip" and (codes := _read_zips(values)) is not None:
+        return codes
+    found, faults = [], []
+    for place, value in enumerate(values):
+        try:
+            found.append(_single(value, field))
+        except ValueError as error:
+            faults.append((f".{place}", str(error)))
+            if len(faults) == _TOLD_MAX:
+                break
+    if faults:
+        raise _Wrong(*faults)
+    return frozenset(found)
+
+
+def _read_zips(values: list[Any]) -> frozenset[str] | None:
+    """As one by one, but all in one match; None if any is of another form, or wrong."""
+    try:
+        text = "\n".join(values)
+    except TypeError:
+        return None
+    if text.count("\n") != len(values) - 1 or not _ZIPS.fullmatch(text):
+        return None
+    return frozenset([value[:5] for value in values])
+
+
+def _pair(value: Any, field: Field) -> tuple[Any, Any]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise ValueError("must be a list of two values, both ends included")
+    low, high = _single(value[0], field), _single(value[1], field)
+    if low > high:
+        raise ValueError("the first value must not be above the second")
+    return low, high
+
+
+def _prefix(value: Any, field: Field) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be text")
+    form, fault = _PREFIXES.get(field.type, (None, ""))
+    if form is not None and not form.fullmatch(value):
+        raise ValueError(fault)
+    return value.upper() if field.type == "state" else value
+
+
+def _circle(value: Any, field: Field, near: Near) -> frozenset[str]:
+    if not isinstance(value, Mapping) or set(value) != {"zip", "miles"}:
+        raise ValueError('must be like {"zip": "90210", "miles": 25}')
+    faults, code, miles = [], "", Decimal(0)
+    try:
+        code = _single(value["zip"], field)
+    except ValueError as error:
+        faults.append((".zip", str(error)))
+    try:
+        miles = _decimal(value["miles"])
+    except ValueError as error:
+        faults.append((".miles", str(error)))
+    else:
+        if not 0 < miles <= MILES_MAX:
+            faults.append((".miles", f"must be above 0 and at most {MILES_MAX}"))
+    if faults:
+        raise _Wrong(*faults)
+    found = near(code, miles)
+    if found is None:
+        raise _Wrong((".zip", "is not a ZIP code whose place is known: take one nearby"))
+    return found
 
 
 def _single(value: Any, field: Field) -> Any:

@@ -22,9 +22,10 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from buyers.contract import Buyer, Cap, CapKind, Contract, Endpoint, Pricing, PricingMode
 from buyers.money import MICROS, MoneyInvalid, format_micros, parse_micros
 from buyers.signing import read_secret
-from exchange.conditions import filter_value
+from exchange.conditions import Near, filter_value, no_places
 from exchange.errors import DocumentsInvalid, Problem, problems_of
 from exchange.plan import Plan, Tier, TierMode
+from exchange.returns import ReturnPolicy, ReturnReason
 from exchange.schedules import ScheduleDocument, check_timezone, schedule_value
 from exchange.sellers import PPM, Seller
 from exchange.verticals import Vertical, read_margin
@@ -110,12 +111,15 @@ class CapDocument(_Document):
     kind: Literal["sales", "spend", "concurrent", "pings"]
     period: Period | None = None
     limit: Annotated[Any, AfterValidator(_limit)]
+    pace: Literal["even"] | None = None  # spread over the open hours of the day
 
     def faults(self) -> Iterable[tuple[str, LiteralString, LiteralString]]:
         if self.kind == "concurrent" and self.period is not None:
             yield "period", "unknown_field", "a cap on open posts has no period"
         if self.kind != "concurrent" and self.period is None:
             yield "period", "required", "every cap but `concurrent` has a period"
+        if self.pace and (self.kind not in {"sales", "spend"} or self.period != "day"):
+            yield "pace", "not_allowed", "only a day's cap on sales or spend can be spread"
 
 
 def _distinct_caps(caps: list[CapDocument]) -> list[CapDocument]:
@@ -169,6 +173,38 @@ class SellersDocument(_Document):
     deny: list[Slug] = []
 
 
+def _return_reason(value: str) -> str:
+    if value not in set(ReturnReason):
+        known = ", ".join(ReturnReason)
+        raise PydanticCustomError("not_allowed", "is one of {known}", {"known": known})
+    return value
+
+
+def _distinct_reasons(reasons: list[str]) -> list[str]:
+    if len(set(reasons)) != len(reasons):
+        raise PydanticCustomError("duplicate", "each reason may stand once")
+    return reasons
+
+
+KnownReason = Annotated[str, AfterValidator(_return_reason)]
+Reasons = Annotated[list[KnownReason], Field(min_length=1), AfterValidator(_distinct_reasons)]
+
+
+class ReturnsDocument(_Document):
+    """What the buyer may give back; `reasons` null: for every reason there is."""
+
+    window_days: Annotated[int, Field(ge=1, le=365)]
+    percent: Factor = "100.00"
+    reasons: Reasons | None = None
+    approval: Literal["manual", "automatic"] = "manual"
+    reverse_payout: bool = True
+    restore_cap: bool = False
+
+    def faults(self) -> Iterable[tuple[str, LiteralString, LiteralString]]:
+        if parse_micros(self.percent) > 100 * MICROS:
+            yield "percent", "out_of_range", "must be 0 to 100"
+
+
 class ContractDocument(_Document):
     slug: Slug
     buyer: Slug
@@ -184,16 +220,17 @@ class ContractDocument(_Document):
     filters: list[Any] = []
     caps: Caps = []
     schedule: ScheduleDocument | None = None
-    exclusivity: Annotated[Literal["exclusive", "shared"], _unless("exclusive", "shared leads")] = (
-        "exclusive"
-    )
-    max_shares: Annotated[int, _unless(1, "shared leads")] = 1
+    exclusivity: Literal["exclusive", "shared"] = "exclusive"
+    max_shares: Annotated[int, Field(ge=1, le=10)] = 1
     dedupe_days: Annotated[int, Field(ge=0, le=3650)] = 0
     sellers: SellersDocument = SellersDocument()
+    returns: ReturnsDocument | None = None
 
     def faults(self) -> Iterable[tuple[str, LiteralString, LiteralString]]:
         if self.pricing.mode == "bid" and self.endpoint.ping_url is None:
             yield "endpoint.ping_url", "required", "a bidding contract is pinged"
+        if self.exclusivity == "exclusive" and self.max_shares > 1:
+            yield "max_shares", "not_allowed", "an exclusive lead is sold to one"
         if parse_micros(self.adjustment) == 0:
             yield "adjustment", "out_of_range", "must be above 0"
         if self.percent is not None and parse_micros(self.percent) > 100 * MICROS:
@@ -205,9 +242,15 @@ class BuyerDocument(_Document):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
     credit: Money | None = None
+    low_balance_stop: Money = "0.00"
     timezone: Annotated[str, AfterValidator(check_timezone)] = "UTC"
     caps: Caps = []
     active: bool = True
+
+    def faults(self) -> Iterable[tuple[str, LiteralString, LiteralString]]:
+        for place, cap in enumerate(self.caps):
+            if cap.pace:  # a buyer has no hours to spread it over
+                yield f"caps.{place}.pace", "not_allowed", "only a contract's cap can be spread"
 
 
 class SellerDocument(_Document):
@@ -331,6 +374,8 @@ def contract_value(
     secret: str,
     *,
     active: bool,
+    version: int = 0,
+    near: Near = no_places,
 ) -> Contract:
     percent = document["percent"]
     return Contract(
@@ -347,11 +392,29 @@ def contract_value(
         endpoint=_endpoint(document["endpoint"]),
         secret=read_secret(secret),
         pricing=_pricing(document["pricing"]),
-        filters=tuple(filter_value(one, vertical) for one in document["filters"]),
+        filters=tuple(filter_value(one, vertical, near) for one in document["filters"]),
         caps=caps_value(document["caps"]),
         schedule=schedule_value(document["schedule"]),
         sellers_allow=frozenset(document["sellers"]["allow"]),
         sellers_deny=frozenset(document["sellers"]["deny"]),
+        is_shared=document["exclusivity"] == "shared",
+        max_shares=document["max_shares"],
+        version=version,
+    )
+
+
+def returns_value(document: Mapping[str, Any]) -> ReturnPolicy | None:
+    """A contract's policy on returns; None: it has none. Documents of earlier versions lack it."""
+    found = document.get("returns")
+    if found is None:
+        return None
+    return ReturnPolicy(
+        window_days=found["window_days"],
+        percent_ppm=parse_micros(found["percent"]) // 100,
+        reasons=frozenset(map(ReturnReason, found["reasons"] or ReturnReason)),
+        automatic=found["approval"] == "automatic",
+        reverse_payout=found["reverse_payout"],
+        restore_cap=found["restore_cap"],
     )
 
 
@@ -361,6 +424,7 @@ def caps_value(documents: list[dict[str, Any]]) -> tuple[Cap, ...]:
             kind=CapKind(cap["kind"]),
             period=cap["period"] or "total",
             limit=parse_micros(cap["limit"]) if cap["kind"] == "spend" else cap["limit"],
+            paced=cap.get("pace") is not None,
         )
         for cap in documents
     )

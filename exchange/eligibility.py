@@ -1,24 +1,27 @@
 """Which contracts may be asked or posted to for a lead, and why each other may not."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Final
 
 from buyers.contract import AnyOf, Condition, Contract, Filter, Not, Op
+from exchange.caps import allowed, day_over
 from exchange.plan import Plan, Tier
 from exchange.reasons import SkipReason
 
 Fields = Mapping[str, Any]
 Predicate = Callable[[Fields], bool]
+_TOLD_MAX: Final = 160  # characters told of a filter: a receipt has one for each contract skipped
+_PARTS_MAX: Final = 3  # of `any`
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
     contract: str  # slug
     reason: SkipReason
-    detail: str | None = None  # the field whose condition failed
+    detail: str | None = None  # the filter that failed: "filters.2: state in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,14 @@ class Usage:
     """The cached 'is there room': contracts by id that have none, and the reason."""
 
     full: Mapping[int, SkipReason] = field(default_factory=dict)
+    # Caps that are spread over the day, by contract: (used, limit).
+    paced: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+
+    def without(self, contracts: Iterable[int]) -> "Usage":
+        """As it is once these contracts' caps may have room again."""
+        gone = frozenset(contracts)
+        full = {id_: reason for id_, reason in self.full.items() if id_ not in gone}
+        return Usage(full, self.paced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,7 @@ class Compiled:
 
     test: Predicate
     fields: frozenset[str]  # top-level fields it reads
+    told: str  # its place in the contract, field and op: what a receipt says when it fails
 
 
 def screen(
@@ -94,8 +106,19 @@ def _skip(
         return Skipped(contract.slug, SkipReason.FILTERED, failed)
     if contract.schedule is not None and not contract.schedule.is_open(now):
         return Skipped(contract.slug, SkipReason.CLOSED)
-    full = None if asker.test else usage.full.get(contract.id)
+    full = None if asker.test else _full(contract, usage, now)
     return Skipped(contract.slug, full) if full is not None else None
+
+
+def _full(contract: Contract, usage: Usage, now: datetime) -> SkipReason | None:
+    found = usage.full.get(contract.id)
+    if found is not None or contract.id not in usage.paced:
+        return found
+    over = day_over(contract, now)
+    ahead = over is not None and any(
+        used >= allowed(limit, over) for used, limit in usage.paced[contract.id]
+    )
+    return SkipReason.PACED if ahead else None
 
 
 def _standing(contract: Contract, asker: Asker, tier: Tier | None) -> SkipReason | None:
@@ -118,69 +141,139 @@ def _standing(contract: Contract, asker: Asker, tier: Tier | None) -> SkipReason
 def first_failing(
     filters: Iterable[Compiled], fields: Fields, known: Callable[[str], bool]
 ) -> str | None:
-    """The fields of the first filter that does not hold, or None when all (knowable) hold."""
+    """What is told of the first filter that does not hold; None when all (knowable) hold."""
     for one in filters:
         if all(map(known, one.fields)) and not one.test(fields):
-            return ",".join(sorted(one.fields))
+            return one.told
     return None
 
 
-def compile_filter(filter_: Filter) -> Compiled:
-    """A filter as one closure. A condition on an absent field is false, but for `exists: false`."""
+def compile_filters(filters: Iterable[Filter]) -> tuple[Compiled, ...]:
+    """A contract's filters, each knowing its place among them."""
+    return tuple(compile_filter(one, f"filters.{place}") for place, one in enumerate(filters))
+
+
+def compile_filter(filter_: Filter, path: str = "filters.0") -> Compiled:
+    """A filter as one closure, and what is told when it fails. `path` is its place in the contract.
+
+    A contract's filters must all hold. This is what holding means:
+
+    - A field is *absent* if it was not sent or is null, if a part of its dotted path leads nowhere
+      (an object without that property, a list that is too short, a plain value), or if a decimal
+      or an instant is wanted and it cannot be read as one.
+    - A condition on an absent field is false, whatever its op, `ne` and `not_in` too; only
+      `exists: false` is true.
+    - `not` negates the result: on an absent field it is true. `any` is true if one of its filters
+      is.
+    - Decimals compare as numbers ("10.0" is 10), instants as moments (whatever their offset),
+      dates by the calendar, texts and enums exactly, as they were normalised.
+    - A present value of another kind than the condition's (kept from before the vertical changed;
+      true is not 1) equals none: `ne` and `not_in` are true, every other op is false.
+    - `between` and `zip_within` include both ends. A ZIP code whose place is not known is within no
+      distance.
+    """
+    told = _told(filter_, path)
+    if len(told) > _TOLD_MAX:
+        told = told[: _TOLD_MAX - 1] + "…"
+    return Compiled(_judge(filter_), frozenset(_reads(filter_)), told)
+
+
+def _told(filter_: Filter, path: str) -> str:
+    """Never a value, neither the lead's (it may be personal) nor the condition's 40,000."""
+    match filter_:
+        case Condition():
+            return f"{path}: {_brief(filter_)}"
+        case Not(inner):
+            return _told(inner, f"{path}.not")
+        case AnyOf(filters):
+            parts = [_brief(one) for one in filters[:_PARTS_MAX]]
+            return f"{path}.any: " + ", ".join(parts) + ", …" * (len(filters) > _PARTS_MAX)
+
+
+def _brief(filter_: Filter) -> str:
+    match filter_:
+        case Condition():
+            return f"{filter_.field} {filter_.op.value}"
+        case Not(inner):
+            return f"not {_brief(inner)}"
+        case AnyOf(filters):
+            return f"any of {len(filters)}"
+
+
+def _reads(filter_: Filter) -> Iterator[str]:
     match filter_:
         case AnyOf(filters):
-            parts = [compile_filter(inner) for inner in filters]
-            tests = [part.test for part in parts]
-            names = frozenset().union(*(part.fields for part in parts))
-            return Compiled(lambda fields: any(test(fields) for test in tests), names)
+            for inner in filters:
+                yield from _reads(inner)
         case Not(inner):
-            part = compile_filter(inner)
-            return Compiled(lambda fields: not part.test(fields), part.fields)
+            yield from _reads(inner)
         case Condition():
-            return Compiled(_condition(filter_), frozenset({filter_.field.partition(".")[0]}))
+            yield filter_.field.partition(".")[0]
+
+
+def _judge(filter_: Filter) -> Predicate:
+    match filter_:
+        case AnyOf(filters):
+            tests = tuple(map(_judge, filters))
+            return lambda fields: any(test(fields) for test in tests)
+        case Not(inner):
+            test = _judge(inner)
+            return lambda fields: not test(fields)
+        case Condition():
+            return _condition(filter_)
 
 
 def _condition(condition: Condition) -> Predicate:
-    look_up = _look_up(condition)
+    value, look_up = condition.value, _path(condition.field)
     if condition.op is Op.EXISTS:
-        wanted = bool(condition.value)
+        wanted = bool(value)
         return lambda fields: (look_up(fields) is not None) is wanted
-    holds = _COMPARE[condition.op]
-    value = condition.value
+    kinds = _kinds(value)
+    read = _READ.get(next(iter(kinds))) if len(kinds) == 1 else None
+    holds, of_other_kind = _COMPARE[condition.op], condition.op in {Op.NE, Op.NOT_IN}
 
     def test(fields: Fields) -> bool:
         found = look_up(fields)
+        if found is not None and read is not None:
+            found = read(found)
         if found is None:
             return False
-        try:
-            return holds(found, value)
-        except TypeError:  # a field of another kind than the condition's value
-            return False
+        return holds(found, value) if type(found) in kinds else of_other_kind
 
     return test
 
 
-def _look_up(condition: Condition) -> Callable[[Fields], Any]:
-    """Decimals and instants travel as text; a condition on one has the value and compares as such."""
-    look_up = _path(condition.field)
-    sample = condition.value
-    if isinstance(sample, (tuple, frozenset)):
-        sample = next(iter(sample), None)
-    read = _READ.get(type(sample))
-    if read is None:
-        return look_up
+def _kinds(value: Any) -> frozenset[type]:
+    """What may equal the condition's value, or one of its values.
 
-    def look_up_value(fields: Fields) -> Any:
-        found = look_up(fields)
-        try:
-            return None if found is None else read(str(found))
-        except (InvalidOperation, ValueError):  # kept from before the field became of this kind
-            return None
-
-    return look_up_value
+    By the first of them, so that 40,000 cost nothing: all are of one kind, but that an enum may
+    have texts and integers, which are never equal.
+    """
+    if isinstance(value, frozenset):
+        first = type(next(iter(value), ""))
+        return _TEXT_OR_INTEGER if first in _TEXT_OR_INTEGER else frozenset({first})
+    return frozenset({type(value[0] if isinstance(value, tuple) else value)})
 
 
-_READ: dict[type, Callable[[str], Any]] = {Decimal: Decimal, datetime: datetime.fromisoformat}
+def _decimal(found: Any) -> Decimal | None:
+    """Decimals and instants travel as text. None for what is kept from before the field was one."""
+    try:
+        number = Decimal(str(found))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _instant(found: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(found))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+_TEXT_OR_INTEGER: Final = frozenset({str, int})
+_READ: dict[type, Callable[[Any], Any]] = {Decimal: _decimal, datetime: _instant}
 
 
 def _path(dotted: str) -> Callable[[Fields], Any]:
@@ -212,5 +305,6 @@ _COMPARE: dict[Op, Callable[[Any, Any], bool]] = {
     Op.GT: lambda found, value: bool(found > value),
     Op.GTE: lambda found, value: bool(found >= value),
     Op.BETWEEN: lambda found, value: bool(value[0] <= found <= value[1]),
-    Op.PREFIX: lambda found, value: isinstance(found, str) and found.startswith(value),
+    Op.PREFIX: lambda found, value: bool(found.startswith(value)),
+    Op.ZIP_WITHIN: lambda found, value: found in value,
 }

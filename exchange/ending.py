@@ -6,11 +6,13 @@ import orjson
 
 from buyers.money import format_micros
 from exchange import receipt
+from exchange.catalogue import Market
 from exchange.deadline import Deadline
 from exchange.house import House
 from exchange.ids import write_id
 from exchange.lead import Attempt, Ending, Lead
 from exchange.reasons import AuctionReason
+from exchange.sellers import Seller
 from exchange.store.rows import AttemptRow, Closing, LeadRow, LeadState
 
 
@@ -45,30 +47,42 @@ def final_answer(house: House, lead: Lead, ending: Ending) -> dict[str, Any]:
         "ping_id": write_id("ping", lead.ping_id, test=lead.test),
     }
     elapsed_ms = round((house.now_s() - lead.began_s) * 1000)
-    if ending.sold is None:
+    if not ending.sold:
         return answer | {"outcome": "unsold", "reason": ending.reason, "elapsed_ms": elapsed_ms}
-    currency = lead.market.vertical.currency
-    price = format_micros(ending.sold.payout_micros, currency)
-    buyer = house.catalogue.buyers.get(ending.sold.buyer)
-    sale = {
-        "sale_id": f"sale_{ending.sold.id.hex}",
-        "price": price,
-        "buyer_ref": house.vault.opaque("buyer", lead.seller.slug, buyer.slug) if buyer else None,
-    }
-    return answer | {
+    return (
+        answer | sold_answer(house, lead.market, lead.seller, ending) | {"elapsed_ms": elapsed_ms}
+    )
+
+
+def sold_answer(house: House, market: Market, seller: Seller, ending: Ending) -> dict[str, Any]:
+    """What was sold so far: the sum of the payouts, one line for each buyer, and how many posts of a
+    shared lead nobody knows the outcome of."""
+    currency = market.vertical.currency
+    urls = [one.detail["redirect_url"] for one in ending.sold if one.detail.get("redirect_url")]
+    sold: dict[str, Any] = {
         "outcome": "sold",
-        "price": price,
+        "price": format_micros(sum(one.payout_micros for one in ending.sold), currency),
         "currency": currency,
-        "redirect_url": ending.sold.detail.get("redirect_url"),
-        "sales": [sale],
-        "elapsed_ms": elapsed_ms,
+        "redirect_url": urls[0] if urls else None,
+        "sales": [_sale(house, seller, one, currency) for one in ending.sold],
+    }
+    return sold | {"pending": ending.waiting} if ending.waiting else sold
+
+
+def _sale(house: House, seller: Seller, attempt: Attempt, currency: str) -> dict[str, Any]:
+    buyer = house.catalogue.buyers.get(attempt.buyer)
+    return {
+        "sale_id": f"sale_{attempt.id.hex}",
+        "price": format_micros(attempt.payout_micros, currency),
+        "buyer_ref": house.vault.opaque("buyer", seller.slug, buyer.slug) if buyer else None,
     }
 
 
 def _record(house: House, lead: Lead, ending: Ending) -> dict[str, Any]:
     """One wide record for metrics and the log; nothing of the person."""
     sold = ending.sold
-    buyer = house.catalogue.buyers.get(sold.buyer) if sold else None
+    first = sold[0] if sold else None
+    buyer = house.catalogue.buyers.get(first.buyer) if first else None
     return {
         "lead_id": write_id("lead", lead.id, test=lead.test),
         "ping_id": write_id("ping", lead.ping_id, test=lead.test),
@@ -78,11 +92,12 @@ def _record(house: House, lead: Lead, ending: Ending) -> dict[str, Any]:
         "test": lead.test,
         "outcome": "sold" if sold else "unsold",
         "reason": ending.reason,
-        "contract": sold.contract if sold else None,
+        "contract": first.contract if first else None,
         "buyer": buyer.slug if buyer else None,
-        "tier": sold.tier if sold else None,
-        "price_micros": sold.price_micros if sold else None,
-        "payout_micros": sold.payout_micros if sold else None,
+        "tier": first.tier if first else None,
+        "sales": len(sold),
+        "price_micros": sum(one.price_micros for one in sold) if sold else None,
+        "payout_micros": sum(one.payout_micros for one in sold) if sold else None,
         "attempts": len(ending.attempts),
         "skipped": len(ending.skipped),
         "elapsed_ms": round((house.now_s() - lead.began_s) * 1000, 1),
@@ -98,6 +113,7 @@ def known_attempt(row: AttemptRow) -> Attempt:
         state=row.state,
         price_micros=row.price_micros,
         payout_micros=row.payout_micros,
+        shares=row.shares,
         detail=orjson.loads(row.detail) if row.detail else {},
     )
 

@@ -4,6 +4,7 @@
     ├── Refusal               the caller broke the contract: becomes an HTTP problem
     ├── DocumentsInvalid      configuration documents with problems, all of them
     ├── SettingsInvalid       settings with problems, all of them
+    ├── PlacesMissing         distances between ZIP codes without the extra `geo`
     ├── ClaimLost             an Idempotency-Key that another request has by now
     └── StoreUnavailable      Postgres cannot be asked just now
 
@@ -58,6 +59,13 @@ class SettingsInvalid(ExchangeError):
 
     def __str__(self) -> str:
         return "\n".join(f"{p.path}: {p.message}" for p in self.problems)
+
+
+class PlacesMissing(ExchangeError):
+    """Distances between ZIP codes need the extra `geo`: pip install ping-post-exchange[geo]"""
+
+    def __str__(self) -> str:
+        return self.__doc__ or ""
 
 
 class ClaimLost(ExchangeError):

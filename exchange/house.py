@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
+from buyers.contract import Buyer
 from buyers.guard import Guard, Target, UrlRefused
 from buyers.wire import Done, Reply
-from exchange.catalogue import EMPTY, Catalogue
+from exchange.catalogue import EMPTY, Catalogue, Market
 from exchange.eligibility import Usage
 from exchange.errors import Refusal, StoreUnavailable
 from exchange.ids import new_uuid
@@ -22,6 +23,7 @@ from exchange.rates import Leases
 from exchange.sealing import Vault
 from exchange.settings import Settings
 from exchange.store.store import Store
+from exchange.vigil import Vigil
 
 T = TypeVar("T")
 
@@ -65,6 +67,9 @@ class House:
     failpoint: Callable[[str], None] = lambda _name: None
     catalogue: Catalogue = EMPTY
     usage: Usage = field(default_factory=Usage)
+    released: set[int] = field(
+        default_factory=set
+    )  # contracts that got room since it was looked up
     stopping: bool = False
     database_away: bool = False
     loaded: bool = False  # whether the catalogue has been read at all
@@ -75,11 +80,14 @@ class House:
         None  # our heart has beaten without a gap since; None: it has not
     )
     leases: Leases = field(init=False)
+    vigil: Vigil = field(init=False)  # over buyers' endpoints
     _tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)  # in the order begun
     _targets: dict[str, Target | UrlRefused] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.leases = Leases(self.store, lambda: self.store.now().timestamp())
+        own, wall = self.settings, self.store.now
+        self.vigil = Vigil(own.health, own.ping, self.observer, self.now_s, wall)
 
     def now_s(self) -> float:
         """The loop's monotonic clock: what every deadline is measured on."""
@@ -96,6 +104,17 @@ class House:
                 self._targets.clear()
             found = self._targets[url] = self.guard.check_url(url)
         return found if isinstance(found, Target) else None
+
+    async def look_at_usage(self) -> None:
+        """Learn anew which contracts have room; what we give back meanwhile is not forgotten."""
+        self.released.clear()
+        usage = await self.store.usage()
+        self.usage = usage.without(self.released)
+
+    def make_room(self, market: Market, buyer: Buyer) -> None:
+        """What a buyer's contract held was given back: the next ping may ask any of them at once."""
+        self.released.update(c.id for c, _ in market.contracts if c.buyer.id == buyer.id)
+        self.usage = self.usage.without(self.released)
 
     def own(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Run work that nobody's hanging up may stop; a bug in it is told, never lost."""

@@ -1,11 +1,11 @@
-"""Ids: a UUIDv7 (RFC 9562) with the kind in front, `ping_…`, `lead_…`, `att_…`; tests say so."""
+"""Ids: a UUIDv7 (RFC 9562) with the kind in front, as `ping_…` or `ret_…`; tests say so."""
 
 import re
 from collections.abc import Callable
 from typing import Final
 from uuid import UUID
 
-_SHAPE: Final = re.compile(r"(ping|lead|att)_(test_)?([0-9a-f]{32})")
+_SHAPE: Final = re.compile(r"(ping|lead|att|ret)_(test_)?([0-9a-f]{32})")
 
 
 def new_uuid(now_ms: int, random_bytes: Callable[[int], bytes]) -> UUID:

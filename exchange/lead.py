@@ -8,7 +8,7 @@ from uuid import UUID
 from buyers.contract import Contract
 from buyers.messages import PingResult
 from exchange.auction import Offer, Ranking, Rules
-from exchange.catalogue import Market
+from exchange.catalogue import Catalogue, Market
 from exchange.deadline import Deadline
 from exchange.eligibility import Asker, Screening, Skipped
 from exchange.reasons import AuctionReason
@@ -21,6 +21,7 @@ class Asking:
     """A checked ping, or the ping inside a one-step lead."""
 
     seller: Seller
+    catalogue: Catalogue  # in force when it was read: its auction knows no other
     market: Market
     fields: Mapping[str, Any]  # normalised
     whole: bool  # one step: the post-stage fields are there too
@@ -64,7 +65,7 @@ class Auction:
     @property
     def reason(self) -> AuctionReason | None:
         """Why there is no quote; None when there is one."""
-        if self.ranking.placed:
+        if self.ranking.winning:
             return None
         if self.ranking.below_floor:
             return AuctionReason.BELOW_FLOOR
@@ -105,6 +106,8 @@ class Candidate:
     pay_micros: int
     net_micros: int
     bid_id: str | None
+    slot: int = 0  # 0: exclusive; else its place among those that share the lead
+    shares: int = 1  # to how many buyers at most the lead is sold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,8 @@ class Attempt:
     state: AttemptState
     price_micros: int
     payout_micros: int
+    shares: int = 1
+    version: int | None = None  # of the contract; None: of an attempt that recovery found
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -125,23 +130,35 @@ class Attempt:
 class Ending:
     """How a sale stands when nothing more can be done now.
 
-    `sold` is the accepted attempt; `pending`: an attempt is open and only time or a person can tell;
-    otherwise `reason` says why it is unsold, and `gone` that nothing ever left and nothing counts.
+    Sold it is when an attempt was accepted, whatever else is open; `pending`: an attempt is open and
+    only time or a person can tell; otherwise `reason` says why it is unsold, and `gone` that nothing
+    ever left and nothing counts.
     """
 
     attempts: tuple[Attempt, ...]
     skipped: tuple[Skipped, ...]
-    sold: Attempt | None = None
+    under_way: int = 0  # posts of a shared lead that have not ended
     pending: bool = False
     gone: bool = False
     reason: AuctionReason | None = None
+
+    @property
+    def sold(self) -> tuple[Attempt, ...]:
+        """The accepted attempts, the highest payout first: one, or those that share the lead."""
+        found = [one for one in self.attempts if one.state is AttemptState.ACCEPTED]
+        return tuple(sorted(found, key=lambda one: -one.payout_micros))
+
+    @property
+    def waiting(self) -> int:
+        """How many posts nobody knows the outcome of."""
+        return self.under_way + sum(one.state.is_open for one in self.attempts)
 
 
 class Progress:
     """What the seller's connection and the sale tell each other while both run."""
 
-    __slots__ = ("gone", "intent")
+    __slots__ = ("gone", "intents")
 
     def __init__(self) -> None:
-        self.intent = False  # an intent may be in the books: only 200 and 202 are left
+        self.intents = 0  # that may be in the books: with one, only 200 and 202 are left
         self.gone = False  # the seller hung up: stop, if nothing has left

@@ -69,6 +69,11 @@ class LogObserver:
 
     def late(self, buyer: str, late_ms: float) -> None: ...
 
+    def breaker(self, contract: str, call: str, to: str) -> None:
+        event("breaker", logging.WARNING, contract=contract, call=call, to=to)
+
+    def held_back(self, contract: str, reason: str, count: int) -> None: ...
+
     def refused(self, code: str) -> None: ...
 
     def recovered(self, what: str, count: int) -> None:

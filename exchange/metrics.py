@@ -85,6 +85,21 @@ class Metrics:
         self.posts = _counter(
             to, "exchange_buyer_posts", "Deliveries by buyer.", "buyer", "outcome", "reason"
         )
+        self.breakers = _counter(
+            to,
+            "exchange_breaker_changes",
+            "Breakers that opened or closed; a contract that never failed has no series.",
+            "contract",
+            "call",
+            "to",
+        )
+        self.held_backs = _counter(
+            to,
+            "exchange_health_skips",
+            "Contracts skipped for their endpoint's health; dry_run: that would have been.",
+            "contract",
+            "reason",
+        )
 
     def _declare_house(self, to: CollectorRegistry) -> None:
         self.refusals = _counter(to, "exchange_refusals", "Requests stopped at the door.", "code")
@@ -94,6 +109,9 @@ class Metrics:
         self.faults = _counter(to, "exchange_faults", "Bugs caught by a last net.", "where")
         self.wire = _gauge(
             to, "exchange_wire_connections", "Connections to buyers.", "livesum", "state"
+        )
+        self.open_breakers = _gauge(
+            to, "exchange_breakers_open", "Endpoints that are left alone now.", "livemax", "call"
         )
         self.lag = _gauge(to, "exchange_loop_lag_seconds", "How late the event loop is.", "livemax")
         self.catalogue = _gauge(
@@ -140,6 +158,12 @@ class Metrics:
         del late_ms
         self.late_bids.labels(buyer).inc()
 
+    def breaker(self, contract: str, call: str, to: str) -> None:
+        self.breakers.labels(contract, call, to).inc()
+
+    def held_back(self, contract: str, reason: str, count: int) -> None:
+        self.held_backs.labels(contract, reason).inc(count)
+
     def refused(self, code: str) -> None:
         self.refusals.labels(code).inc()
 
@@ -157,6 +181,11 @@ class Metrics:
         self.wire.labels("in_flight").set(wire.in_flight)
         self.lag.set(lag_s)
         self.catalogue.set(catalogue)
+
+    def health(self, left_alone: Mapping[str, int]) -> None:
+        """Set the gauge of breakers; called once a second."""
+        for call, count in left_alone.items():
+            self.open_breakers.labels(call).set(count)
 
 
 class OfficeMetrics:
@@ -181,6 +210,12 @@ class OfficeMetrics:
             "exchange_held_micros", "Money held for open posts.", ("currency",), registry=to
         )
         self.workers = Gauge("exchange_workers_alive", "Workers whose heart beats.", registry=to)
+        self.returns = Gauge(
+            "exchange_returns",
+            "Returns asked for in the last 30 days, as they stand.",
+            ("buyer", "status"),
+            registry=to,
+        )
 
     def scrape(self) -> bytes:
         """Every worker's series and the office's own, in the text format."""

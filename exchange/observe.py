@@ -21,6 +21,12 @@ class Observer(Protocol):
     def late(self, buyer: str, late_ms: float) -> None:
         """A bid came after the close."""
 
+    def breaker(self, contract: str, call: str, to: str) -> None:
+        """An endpoint's breaker opened or closed; call is ping or post, to is open or closed."""
+
+    def held_back(self, contract: str, reason: str, count: int) -> None:
+        """So many times a contract was skipped for its endpoint's health, or would have been."""
+
     def refused(self, code: str) -> None:
         """A request was stopped at the door."""
 
@@ -43,6 +49,10 @@ class Silent:
     ) -> None: ...
 
     def late(self, buyer: str, late_ms: float) -> None: ...
+
+    def breaker(self, contract: str, call: str, to: str) -> None: ...
+
+    def held_back(self, contract: str, reason: str, count: int) -> None: ...
 
     def refused(self, code: str) -> None: ...
 

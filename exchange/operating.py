@@ -47,14 +47,20 @@ async def explain(store: PostgresStore, text: str) -> list[str]:
     if lead is not None and lead.receipt is not None:
         lines += receipt.explain_lead(orjson.loads(lead.receipt), record["currency"])
     elif lead is not None:
-        lines.append(f"lead {write_id('lead', lead.id, test=lead.test)} is {lead.state.value}")
+        why = f" ({lead.reason})" if lead.reason else ""
+        lines.append(f"lead {write_id('lead', lead.id, test=lead.test)} is {lead.state.value}{why}")
         lines += [_open_line(one, record["currency"]) for one in await store.attempts(lead.id)]
     return lines
 
 
 def _open_line(one: AttemptRow, currency: str) -> str:
     price = format_micros(one.price_micros, currency)
-    return f"  post    {one.contract:<28} {one.tier} at {price}: {one.state.value}, {one.tries} tries since"
+    said = orjson.loads(one.detail).get("reason") if one.detail else None
+    why = f" ({said})" if said else ""
+    return (
+        f"  post    {one.contract:<28} {one.tier} at {price}: {one.state.value}{why}, "
+        f"{one.tries} tries since"
+    )
 
 
 async def list_unconfirmed(store: PostgresStore) -> list[str]:

@@ -32,11 +32,14 @@ async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auct
     """Ask everyone eligible in the auction tier and rank what they say; ends by the deadline."""
     began_s = house.now_s()
     ping_id = house.new_uuid()
-    catalogue, market = house.catalogue, asking.market
+    market = asking.market
     screening = _screen(house, asking)
     tier = market.plan.auction
     stands = [c for c in screening.eligible if tier is not None and market.plan.tier_of(c) is tier]
-    asked = [contract for contract in stands if contract.is_pinged]
+    well, unwell = (
+        (stands, []) if asking.test else house.vigil.admit(stands, write_id("ping", ping_id))
+    )
+    asked = [contract for contract in well if contract.is_pinged]
     asked, limited = (asked, []) if asking.test else await _admit(house, asked)
     window_ms = deadline.left_ms(house.now_s())
     if tier is not None:
@@ -52,13 +55,15 @@ async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auct
         grace_ms=house.settings.ping.late_grace_ms,
     )
     told = tuple(zip(asked, results, strict=True))
-    offers = _offers(told, [contract for contract in stands if not contract.is_pinged])
+    if not asking.test:
+        house.vigil.pinged(told, window_ms, tier.window_ms if tier is not None else window_ms)
+    offers = _offers(told, [contract for contract in well if not contract.is_pinged])
     rules = _rules(asking, write_id("ping", ping_id, test=asking.test))
     return Auction(
         ping_id=ping_id,
         asking=asking,
-        catalogue_version=catalogue.version,
-        screening=replace(screening, skipped=(*screening.skipped, *limited)),
+        catalogue_version=asking.catalogue.version,
+        screening=replace(screening, skipped=(*screening.skipped, *unwell, *limited)),
         results=told,
         offers=offers,
         rules=rules,
@@ -83,7 +88,7 @@ async def _admit(house: House, contracts: list[Contract]) -> tuple[list[Contract
 
 def _screen(house: House, asking: Asking) -> Screening:
     contracts = asking.market.contracts
-    if house.catalogue.paused:
+    if asking.catalogue.paused:
         return Screening((), tuple(Skipped(c.slug, SkipReason.PAUSED) for c, _ in contracts))
     return screen(
         contracts,
@@ -174,6 +179,7 @@ def _offer(
 ) -> Offer:
     return Offer(
         contract=contract.slug,
+        buyer=contract.buyer.slug,
         price_micros=price_micros,
         is_fixed=not contract.is_pinged,
         adjustment_ppm=contract.adjustment_ppm,
@@ -181,6 +187,8 @@ def _offer(
         min_micros=contract.pricing.min_micros,
         bid_id=bid_id,
         expires_in_s=expires_in_s,
+        is_shared=contract.is_shared,
+        max_shares=contract.max_shares,
     )
 
 

@@ -48,6 +48,8 @@ class Delivery:
     ping_id: str
     price_micros: int
     bid_id: str | None
+    slot: int  # 0: exclusive
+    shares: int
     test: bool
     fields: Mapping[str, Any]
     resent: bool = False
@@ -74,6 +76,8 @@ async def deliver(house: House, delivery: Delivery) -> PostResult:
     result = read_reply(reply, delivery)
     outcome = outcome_of(result)
     house.observer.posted(contract.buyer.slug, outcome.value, result.reason, result.elapsed_ms)
+    if not (delivery.test or delivery.resent):  # a re-send is answered of the first post
+        house.vigil.posted(contract, result)
     return result
 
 
@@ -86,6 +90,7 @@ def read_reply(reply: Reply, delivery: Delivery) -> PostResult:
             reply.elapsed_ms,
             price_micros=delivery.price_micros,
             resent=delivery.resent,
+            conflict_means_accepted=delivery.contract.endpoint.conflict_means_accepted,
         )
     assert reply.failure is not None, "a reply has a status or a failure"
     reason = missed_reason(reply.failure)
@@ -216,6 +221,8 @@ def _post(delivery: Delivery) -> Post:
         bid_id=delivery.bid_id,
         price_micros=delivery.price_micros,
         currency=delivery.contract.buyer.currency,
+        exclusive=delivery.slot == 0,
+        shares=delivery.shares,
         test=delivery.test,
         fields=dict(delivery.fields),
     )

@@ -31,15 +31,37 @@ class RefusedReason(Reason):
     IN_USE = "in_use", 332, "Something in force stands on it."
     ETAG_MISMATCH = "etag_mismatch", 333, "It was changed since it was read."
     CONTRARY_OUTCOME = "contrary_outcome", 334, "The first definite word was another."
+    ALREADY_RETURNED = (
+        "already_returned",
+        335,
+        "Its return was asked for before, for another reason.",
+    )
     NOT_FOUND = "not_found", 600, "There is no such thing, or it belongs to somebody else."
     PING_EXPIRED = "ping_expired", 601, "The ping's time to be posted is over."
     PING_MISMATCH = "ping_mismatch", 603, "A field differs from what the ping said."
+    RETURNS_NOT_ALLOWED = "returns_not_allowed", 620, "Nothing sold under this contract comes back."
+    RETURN_REASON_NOT_ALLOWED = (
+        "return_reason_not_allowed",
+        621,
+        "The contract takes nothing back for this reason.",
+    )
+    RETURN_WINDOW_OVER = "return_window_over", 622, "The sale is older than its return window."
+    RETURN_LIMIT_REACHED = (
+        "return_limit_reached",
+        623,
+        "The contract's share of returned sales is used up.",
+    )
 
 
 class SkipReason(Reason):
     """Why a contract was not asked, or not posted to."""
 
     DUPLICATE = "duplicate", 310, "The buyer has a lead of this person within its days."
+    DUPLICATE_IN_VERTICAL = (
+        "duplicate_in_vertical",
+        311,
+        "A lead of this person was sold in the vertical within its days.",
+    )
     PAUSED = "paused", 400, "The buyer, the contract or the exchange is paused or retired."
     NO_TIER = "no_tier", 401, "The vertical's plan has no tier of that name."
     NO_TEST = "no_test", 402, "The endpoint does not accept tests."
@@ -53,6 +75,7 @@ class SkipReason(Reason):
     CAP_CONCURRENT = "cap_concurrent", 433, "As many posts as allowed are open."
     CAP_PINGS = "cap_pings", 434, "The cap on pings is used up."
     MAX_QPS = "max_qps", 435, "The endpoint takes no more pings this second."
+    PACED = "paced", 436, "Of a cap spread over the day, the part allowed so far is used up."
     BUYER_ALREADY_TRIED = "buyer_already_tried", 440, "This buyer rejected the lead or may have it."
     BELOW_MIN_PRICE = (
         "below_min_price",
@@ -62,6 +85,16 @@ class SkipReason(Reason):
     BID_EXPIRED = "bid_expired", 442, "The bid had expired when it was this contract's turn."
     NO_TIME = "no_time", 450, "Too little of the seller's time is left."
     BUSY = "busy", 451, "The books of this contract were locked too long."
+    BREAKER_OPEN = (
+        "breaker_open",
+        460,
+        "The endpoint failed too often and is left alone for a while.",
+    )
+    THROTTLED = (
+        "throttled",
+        461,
+        "The endpoint fails often: this ping is one of those it is spared.",
+    )
 
 
 class AuctionReason(Reason):
@@ -73,6 +106,11 @@ class AuctionReason(Reason):
     OUTBID = "outbid", 510, "Another bid ranked higher."
     BELOW_FLOOR = "below_floor", 511, "After the margin the seller would get less than asked."
     REJECTED_BY_ALL = "rejected_by_all", 530, "Everyone the lead was posted to refused it."
+    DUPLICATE_LEAD = (
+        "duplicate_lead",
+        312,
+        "Nobody may buy it: this person was sold in the vertical within its days.",
+    )
     DEADLINE = "deadline", 531, "The seller's time ended first."
     UNCONFIRMED = "unconfirmed", 611, "A test post may have arrived; nobody said so."
     SELLER_GONE = "seller_gone", 610, "The seller hung up before the lead left."

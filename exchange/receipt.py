@@ -8,7 +8,7 @@ import orjson
 from buyers.contract import Contract
 from buyers.messages import Bid, Invalid, Missed, NoBid, PingResult
 from buyers.money import format_micros
-from exchange.auction import Offer, Rules
+from exchange.auction import Offer, Ranking, Rules
 from exchange.eligibility import Skipped
 from exchange.ids import write_id
 from exchange.lead import Attempt, Auction, Ending, Lead
@@ -40,11 +40,12 @@ def ping_receipt(auction: Auction, answer: Mapping[str, Any]) -> dict[str, Any]:
         "window_ms": round(auction.window_ms),
         "elapsed_ms": round(auction.elapsed_ms, 1),
         "asked": [_asked(contract, result, auction) for contract, result in auction.results],
-        "offers": [_offer(offer) for offer in auction.offers],
+        "offers": [_ranked(offer, auction.ranking) for offer in auction.offers],
         "ranking": [
             {"contract": slug, "pay": placed.pay_micros, "net": placed.net_micros}
             for slug, placed in ranked.items()
         ],
+        "winning": auction.ranking.winning,
         "skipped": [_skipped(one) for one in auction.screening.skipped],
         "waterfall": auction.waterfall,
         "answer": dict(answer),
@@ -71,6 +72,7 @@ def read_offers(receipt: Mapping[str, Any]) -> tuple[Offer, ...]:
     return tuple(
         Offer(
             contract=one["contract"],
+            buyer=one.get("buyer") or one["contract"],
             price_micros=one["price"],
             is_fixed=one["fixed"],
             adjustment_ppm=one["adjustment"],
@@ -78,6 +80,8 @@ def read_offers(receipt: Mapping[str, Any]) -> tuple[Offer, ...]:
             min_micros=one["min"],
             bid_id=one["bid_id"],
             expires_in_s=one["expires_in_s"],
+            is_shared=one.get("shared", False),
+            max_shares=one.get("max_shares", 1),
         )
         for one in receipt["offers"]
     )
@@ -128,7 +132,8 @@ def explain(
     for one in receipt["offers"]:
         if one["fixed"]:
             price = format_micros(one["price"], currency)
-            lines.append(f"  fixed   {one['contract']:<28} {price}")
+            reason = f" ({one['reason']})" if one.get("reason") else ""
+            lines.append(f"  fixed   {one['contract']:<28} {price}{reason}")
     for contract, (place, one) in places.items():
         pay, net = (format_micros(one[key], currency) for key in ("pay", "net"))
         lines.append(f"  rank {place:<2} {contract:<28} pays {pay}, seller gets {net}")
@@ -136,6 +141,8 @@ def explain(
     for contract, bid, late_ms in late:
         shown = "no price" if bid is None else format_micros(bid, currency)
         lines.append(f"  late    {contract:<28} {shown}, {late_ms} ms after the close: void")
+    if (lost := auction_reason(receipt)) is not None:
+        lines.append(f"  no bid  {lost}")
     return lines
 
 
@@ -182,6 +189,7 @@ def _rules(rules: Rules) -> dict[str, Any]:
 def _offer(offer: Offer) -> dict[str, Any]:
     return {
         "contract": offer.contract,
+        "buyer": offer.buyer,
         "price": offer.price_micros,
         "fixed": offer.is_fixed,
         "adjustment": offer.adjustment_ppm,
@@ -189,11 +197,20 @@ def _offer(offer: Offer) -> dict[str, Any]:
         "min": offer.min_micros,
         "bid_id": offer.bid_id,
         "expires_in_s": offer.expires_in_s,
+        "shared": offer.is_shared,
+        "max_shares": offer.max_shares,
     }
 
 
+def _ranked(offer: Offer, ranking: Ranking) -> dict[str, Any]:
+    """An offer with why it lost; a bid's reason stands where its contract was asked."""
+    row = _offer(offer)
+    return row | {"reason": ranking.reason_of(offer.contract)} if offer.is_fixed else row
+
+
 def _asked(contract: Contract, result: PingResult, auction: Auction) -> dict[str, Any]:
-    row: dict[str, Any] = {"contract": contract.slug, "buyer": contract.buyer.slug}
+    row: dict[str, Any] = {"contract": contract.slug, "version": contract.version}
+    row["buyer"] = contract.buyer.slug
     row["ms"] = None if result.elapsed_ms is None else round(result.elapsed_ms, 1)
     match result:
         case Bid():
@@ -215,6 +232,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     return {
         "attempt_id": write_id("att", attempt.id),
         "contract": attempt.contract,
+        "version": attempt.version,
         "tier": attempt.tier,
         "state": attempt.state,
         "price": attempt.price_micros,

@@ -58,6 +58,8 @@ async def _ask(
             ping_id=write_id("ping", lead.ping_id, test=lead.test),
             price_micros=attempt.price_micros,
             bid_id=attempt.bid_id,
+            slot=attempt.slot,
+            shares=attempt.shares,
             test=lead.test,
             fields=house.vault.open(str(lead.id), lead.person),
             resent=True,
@@ -88,8 +90,4 @@ async def book_word(store: Store, attempt: AttemptRow, said: AttemptState) -> Se
 
 def find_contract(house: House, slug: str) -> Contract | None:
     """A contract by slug in any vertical; None when it was retired."""
-    for market in house.catalogue.markets.values():
-        entry = market.contract(slug)
-        if entry is not None:
-            return entry[0]
-    return None
+    return house.catalogue.contract(slug)

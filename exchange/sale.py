@@ -2,7 +2,7 @@
 
     pinging.hold_auction    screen, ask everyone eligible at once, rank
     candidates              the bids, best first; then the waterfall's tiers
-    sell                    one candidate after the other:
+    sell                    one candidate after the other, or a set that shares the lead at once:
         award               every cap and the credit held and the intent committed, in one statement
         posting.deliver     the person leaves, and is listened for
         posting.settle      the outcome is booked
@@ -12,6 +12,7 @@ The decisions are pure and elsewhere (eligibility, auction, plan); here they are
 """
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -20,7 +21,8 @@ import orjson
 from buyers.messages import Accepted, NotSent, PostResult, Rejected, Unconfirmed
 from buyers.reasons import BuyerReason
 from exchange.auction import rank
-from exchange.candidates import candidates
+from exchange.candidates import Shelf, offerings
+from exchange.caps import day_over
 from exchange.eligibility import Skipped
 from exchange.ending import conclude, known_attempt, stored_lead
 from exchange.errors import StoreUnavailable
@@ -39,7 +41,8 @@ from exchange.posting import (
 )
 from exchange.reasons import AuctionReason, SkipReason
 from exchange.resolving import resolve_now
-from exchange.store.rows import AttemptState, AwardOrder, LeadState, Settled, Verdict
+from exchange.sharing import Shared, share_out
+from exchange.store.rows import AwardOrder, LeadState, Settled, Verdict
 
 _ASK_AGAIN_S: Final = 0.05
 _AWARD_FRESH_S: Final = 4.0
@@ -66,30 +69,52 @@ async def sell(
     attempts = list(before)
     skipped: list[Skipped] = []
     tried = {attempt.buyer for attempt in attempts}
-    async for candidate in candidates(house, lead, tried, skipped):
-        if lead.deadline.left_ms(house.now_s()) < house.settings.post.start_min_ms:
-            skipped.append(Skipped(candidate.contract.slug, SkipReason.NO_TIME))
+    shelf = Shelf(house, lead, tried, skipped)
+    async for offering in offerings(house, lead, shelf, tried, skipped):
+        if not _may_start(house, lead):
+            skipped += [Skipped(one.contract.slug, SkipReason.NO_TIME) for one in offering]
             break
         if progress.gone and not attempts:
             return Ending(attempts=(), skipped=tuple(skipped), gone=True)
-        attempt = await _attempt(house, lead, candidate, progress)
-        if isinstance(attempt, Skipped):
-            skipped.append(attempt)
-            continue
-        if attempt is None:  # another worker owns this lead now, or the database is in doubt
-            return Ending(attempts=tuple(attempts), skipped=tuple(skipped), pending=True)
-        attempts.append(attempt)
-        tried.add(attempt.buyer)
-        if attempt.state is AttemptState.ACCEPTED:
-            return Ending(attempts=tuple(attempts), skipped=tuple(skipped), sold=attempt)
-        if attempt.state.is_open and lead.test:  # nobody will ever ask about a test
-            return Ending(
-                attempts=tuple(attempts), skipped=tuple(skipped), reason=AuctionReason.UNCONFIRMED
-            )
-        if attempt.state.is_open:
-            return Ending(attempts=tuple(attempts), skipped=tuple(skipped), pending=True)
+        offered = await _offer(house, lead, offering, shelf, progress)
+        skipped += [one for one in offered.made if isinstance(one, Skipped)]
+        attempts += [one for one in offered.made if isinstance(one, Attempt)]
+        tried |= {one.buyer for one in attempts}
+        ending = _ending(lead, tuple(attempts), tuple(skipped), offered)
+        if ending is not None:
+            return ending
     reason = _unsold_reason(house, lead, attempts, skipped)
     return Ending(attempts=tuple(attempts), skipped=tuple(skipped), reason=reason)
+
+
+def _ending(
+    lead: Lead, attempts: tuple[Attempt, ...], skipped: tuple[Skipped, ...], offered: Shared
+) -> Ending | None:
+    """How the sale stands after an offering; None: the next may be tried."""
+    ending = Ending(attempts=attempts, skipped=skipped, under_way=offered.under_way)
+    if ending.sold:
+        return ending
+    if None in offered.made:  # another worker owns this lead now, or the database is in doubt
+        return replace(ending, pending=True)
+    if ending.waiting and lead.test:  # nobody will ever ask about a test
+        return replace(ending, reason=AuctionReason.UNCONFIRMED)
+    return replace(ending, pending=True) if ending.waiting else None
+
+
+async def _offer(
+    house: House, lead: Lead, offering: tuple[Candidate, ...], shelf: Shelf, progress: Progress
+) -> Shared:
+    """Post to one candidate, or to all members of a set at once."""
+    if len(offering) == 1:
+        return Shared([await _attempt(house, lead, offering[0], progress)])
+    return await share_out(
+        house, lead, offering, shelf, lambda one: _attempt(house, lead, one, progress)
+    )
+
+
+def _may_start(house: House, lead: Lead) -> bool:
+    """Whether enough of the seller's time is left to begin another post."""
+    return lead.deadline.left_ms(house.now_s()) >= house.settings.post.start_min_ms
 
 
 async def _attempt(
@@ -98,7 +123,7 @@ async def _attempt(
     """Award, deliver, settle. Skipped: it may not be tried; None: this sale is not ours any more."""
     attempt_id = house.new_uuid()
     house.under_way.add(attempt_id)
-    had_intent, progress.intent = progress.intent, True
+    progress.intents += 1
     asked_s = house.now_s()
     try:
         verdict: Verdict | None = Verdict.GRANTED
@@ -107,12 +132,12 @@ async def _attempt(
         if verdict is None:
             return None
         if verdict is Verdict.CLOSED:  # stopped, or another worker's: nothing of ours has left
-            progress.intent = had_intent
+            progress.intents -= 1
             return None
         if verdict is Verdict.ALREADY_SOLD:
             return None
         if verdict not in {Verdict.GRANTED, Verdict.REPEAT}:
-            progress.intent = had_intent
+            progress.intents -= 1
             return Skipped(candidate.contract.slug, SkipReason(verdict.value))
         return await _post(house, lead, candidate, attempt_id, asked_s)
     finally:
@@ -139,6 +164,9 @@ async def _award(
         tier=candidate.tier,
         bid_id=candidate.bid_id,
         owner=house.worker,
+        slot=candidate.slot,
+        shares=candidate.shares,
+        day_over=day_over(candidate.contract, house.store.now()),
     )
     house.failpoint("before_intent")
     verdict: Verdict | None = None
@@ -152,7 +180,7 @@ async def _award(
             house.in_doubt.discard(attempt_id)
             house.failpoint("after_intent")
             return verdict
-        if lead.deadline.left_ms(house.now_s()) < house.settings.post.start_min_ms:
+        if not _may_start(house, lead):
             return verdict
         await asyncio.sleep(_ASK_AGAIN_S)
 
@@ -170,26 +198,20 @@ async def _post(
         ping_id=write_id("ping", lead.ping_id, test=lead.test),
         price_micros=candidate.pay_micros,
         bid_id=candidate.bid_id,
+        slot=candidate.slot,
+        shares=candidate.shares,
         test=lead.test,
         fields=lead.fields,
     )
-    result: PostResult
+    result: PostResult | None
     if _comes_too_late(house, lead, asked_s):
         result = NotSent(reason=BuyerReason.TOO_LATE)
     else:
         result = await deliver(house, delivery)
     if not lead.test:
-        next_s = None
-        if isinstance(result, Unconfirmed):
-            next_s = next_try_s(contract, 0, 0, house.settings.post.unconfirmed_hours)
-        settled = await settle(house, attempt_id, 0, result, next_s)
-        if settled is Settled.FENCED and isinstance(result, (Accepted, Rejected)):
-            settled = await book_first_hand(house, lead.id, attempt_id, result)
-        if settled is not Settled.OK and settled.value != outcome_of(result).value:
-            return None
-        in_time = lead.deadline.left_ms(house.now_s()) >= house.settings.post.start_min_ms
-        if isinstance(result, Unconfirmed) and can_be_asked(contract) and in_time:
-            result = await resolve_now(house, attempt_id) or result
+        result = await _book(house, lead, candidate, attempt_id, result)
+    if result is None:
+        return None
     return Attempt(
         id=attempt_id,
         contract=contract.slug,
@@ -198,27 +220,52 @@ async def _post(
         state=outcome_of(result),
         price_micros=candidate.pay_micros,
         payout_micros=candidate.net_micros,
+        shares=candidate.shares,
+        version=contract.version,
         detail=orjson.loads(detail_of(result)),
     )
+
+
+async def _book(
+    house: House, lead: Lead, candidate: Candidate, attempt_id: UUID, result: PostResult
+) -> PostResult | None:
+    """Settle, and ask at once where the post's answer decided nothing. None: somebody else has booked
+    another outcome, or will."""
+    contract = candidate.contract
+    next_s = None
+    if isinstance(result, Unconfirmed):
+        next_s = next_try_s(contract, 0, 0, house.settings.post.unconfirmed_hours)
+    settled = await settle(house, attempt_id, 0, result, next_s)
+    if settled is Settled.FENCED and isinstance(result, (Accepted, Rejected)):
+        settled = await book_first_hand(house, lead.id, attempt_id, result)
+    if settled is not Settled.OK and settled.value != outcome_of(result).value:
+        return None
+    if outcome_of(result).has_failed:
+        house.make_room(lead.market, contract.buyer)
+    if isinstance(result, Unconfirmed) and can_be_asked(contract) and _may_start(house, lead):
+        return await resolve_now(house, attempt_id) or result
+    return result
 
 
 def _comes_too_late(house: House, lead: Lead, asked_s: float) -> bool:
     """Whether an award took so long that it must not be delivered any more: no post starts after the
     seller's deadline, and a worker that was frozen no longer knows what others have decided."""
-    now_s = house.now_s()
-    left_ms = lead.deadline.left_ms(now_s)
-    return now_s - asked_s > _AWARD_FRESH_S or left_ms < house.settings.post.start_min_ms
+    return house.now_s() - asked_s > _AWARD_FRESH_S or not _may_start(house, lead)
 
 
 def _unsold_reason(
     house: House, lead: Lead, attempts: list[Attempt], skipped: list[Skipped]
 ) -> AuctionReason:
     late = lead.deadline.left_ms(house.now_s()) <= 0
-    if any(one.reason is SkipReason.NO_TIME for one in skipped) or (attempts and late):
+    # An award is only given up as busy when the seller's time is over.
+    over = any(one.reason in {SkipReason.NO_TIME, SkipReason.BUSY} for one in skipped)
+    if over or (attempts and late):
         return AuctionReason.DEADLINE
     if attempts:
         return AuctionReason.REJECTED_BY_ALL
-    if lead.offers and not rank(lead.offers, lead.rules).placed:
+    if any(one.reason is SkipReason.DUPLICATE_IN_VERTICAL for one in skipped):
+        return AuctionReason.DUPLICATE_LEAD
+    if lead.offers and not rank(lead.offers, lead.rules).winning:
         return AuctionReason.BELOW_FLOOR
     return lead.auction_reason or AuctionReason.NO_ELIGIBLE_BUYERS
 
@@ -240,12 +287,12 @@ async def _resume(house: House, lead_id: UUID) -> bytes | None:
         return None
     attempts = tuple(known_attempt(one) for one in await house.store.attempts(lead_id))
     lead = stored_lead(house, row)
-    if lead is None or any(attempt.state.is_open for attempt in attempts):
+    if lead is None:
         return None
-    sold = next((one for one in attempts if one.state is AttemptState.ACCEPTED), None)
-    if sold is not None:
-        return await conclude(house, lead, Ending(attempts=attempts, skipped=(), sold=sold))
-    if row.owner != house.worker:
+    ending = Ending(attempts=attempts, skipped=())
+    if ending.sold and (row.owner == house.worker or not ending.waiting):
+        return await conclude(house, lead, ending)
+    if ending.waiting or row.owner != house.worker:
         return None
     if not attempts:  # its seller may have been told that it is pending
         late = Ending(attempts=(), skipped=(), reason=AuctionReason.DEADLINE)

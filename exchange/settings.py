@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
@@ -70,9 +70,28 @@ class HttpSettings(_Section):
     """[http]: what sellers may send."""
 
     body_bytes_max: int = Field(262_144, ge=1024, le=16_777_216)
+    document_bytes_max: int = Field(1_000_000, ge=1024, le=16_777_216)
     body_timeout_s: float = Field(5.0, gt=0, le=60)
     keepalive_s: float = Field(30.0, gt=0, le=600)
     drain_s: float = Field(10.0, gt=0, le=120)
+
+
+class HealthSettings(_Section):
+    """[health]: when a buyer's endpoint is left alone."""
+
+    breaker: Literal["on", "off"] = "on"
+    window_s: float = Field(30.0, ge=1, le=600)
+    results_min: int = Field(20, ge=1, le=100_000)
+    post_window_s: float = Field(300.0, ge=1, le=3600)
+    post_results_min: int = Field(20, ge=1, le=100_000)
+    spread_min: int = Field(3, ge=1, le=10)
+    open_percent: int = Field(70, ge=1, le=100)
+    cool_s: float = Field(5.0, ge=0.1, le=300)
+    cool_max_s: float = Field(300.0, ge=0.1, le=300)
+    probes: int = Field(3, ge=1, le=1000)
+    throttle: Literal["off", "dry_run", "on"] = "dry_run"
+    throttle_memory: int = Field(200, ge=10, le=100_000)
+    throttle_results_min: int = Field(50, ge=1, le=100_000)
 
 
 class Settings(_Section):
@@ -90,6 +109,7 @@ class Settings(_Section):
     ping: PingSettings = PingSettings()
     post: PostSettings = PostSettings()
     http: HttpSettings = HttpSettings()
+    health: HealthSettings = HealthSettings()
 
 
 def load_settings(

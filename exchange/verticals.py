@@ -57,6 +57,7 @@ class Vertical:
     on_personal_data_in_ping: Literal["refuse", "strip"]
     margin: Margin
     auction: Literal["first_price", "second_price"]
+    dedupe_days: int  # no second sale of a person within so many days; 0: no such rule
     fields: tuple[Field, ...]
 
 
@@ -155,6 +156,7 @@ class _Head(BaseModel):
     on_personal_data_in_ping: Literal["refuse", "strip"] = "refuse"
     margin: Any = None
     auction: Literal["first_price", "second_price"] = "first_price"
+    dedupe_days: Annotated[int, Limits(ge=0, le=3650, strict=True)] = 0
     fields: Annotated[list[Any], Limits(min_length=1, max_length=200)]
 
 
@@ -173,6 +175,9 @@ def read_vertical(document: Mapping[str, object]) -> Vertical:
     if isinstance(document, Mapping):
         margin = _collect_margin(document.get("margin"), problems)
         fields = _collect_fields(document.get("fields"), problems)
+    if head and head.dedupe_days and not any(one.type in {"phone", "email"} for one in fields):
+        text = "needs a field of type phone or email to know a person by"
+        problems.append(Problem("dedupe_days", "not_allowed", text))
     if head is None or problems:
         raise DocumentsInvalid(tuple(problems))
     rest = head.model_dump(exclude={"margin", "fields"})

@@ -11,20 +11,33 @@ from exchange.errors import StoreUnavailable
 from exchange.store.database import AWAY, Database, connect
 
 _POLL_S: Final = 0.8  # the floor under LISTEN: a notification is lost while nobody listens
+_GATHER_S: Final = 0.02  # what is told within it is one reload
 _USAGE_S: Final = 0.25
+# Whatever a reload may read. `xmin` is the transaction that last wrote a row.
 _FINGERPRINT: Final = """
-SELECT concat_ws('|', (SELECT coalesce(max(version), 0) FROM document), (SELECT count(*) FROM document WHERE deleted),
-  (SELECT count(*) FROM api_key), (SELECT count(*) FROM api_key WHERE revoked_at IS NULL), (SELECT paused FROM house),
+SELECT concat_ws('|', (SELECT coalesce(max(version), 0) FROM document), (SELECT coalesce(max(id), 0) FROM account),
+  (SELECT count(*) || ' ' || coalesce(sum(xmin::text::bigint), 0) FROM api_key), (SELECT paused FROM house),
   (SELECT md5(coalesce(string_agg(slug, ',' ORDER BY slug), '')) FROM buyer WHERE paused),
-  (SELECT md5(coalesce(string_agg(slug, ',' ORDER BY slug), '')) FROM contract WHERE paused))"""
+  (SELECT md5(coalesce(string_agg(slug, ',' ORDER BY slug), '')) FROM contract WHERE paused),
+  (SELECT count(*) || ' ' || coalesce(sum(xmin::text::bigint), 0) FROM certificate))"""
 
 
 class Watch:
-    """Calls `reload()` whenever something changed: told at once, looked for every 0.8 s anyway."""
+    """Calls `reload()` whenever something changed: told at once, looked for every 0.8 s anyway.
 
-    def __init__(self, db: Database, reload: Callable[[], Awaitable[None]]) -> None:
+    One reload runs at a time: what changes meanwhile is the next one, however much it is. `distrust()`
+    is called when a new connection was needed, which may lead to another database than the last.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        reload: Callable[[], Awaitable[None]],
+        distrust: Callable[[], None] = lambda: None,
+    ) -> None:
         self._db = db
         self._reload = reload
+        self._distrust = distrust
         self._told = asyncio.Event()
         self._seen: str | None = None
         self._listener: asyncpg.Connection[asyncpg.Record] | None = None
@@ -47,6 +60,8 @@ class Watch:
             except Exception as error:  # noqa: BLE001 - a bad document must not stop the watch
                 broke("catalogue", error)
             await _wait(self._told, _POLL_S)
+            if self._told.is_set():
+                await asyncio.sleep(_GATHER_S)
 
     async def close(self) -> None:
         if self._listener is not None and not self._listener.is_closed():
@@ -55,10 +70,12 @@ class Watch:
     async def _listen(self) -> None:
         if self._listener is not None and not self._listener.is_closed():
             return
-        self._listener = await connect(self._db.dsn)
+        listener = await connect(self._db.dsn)
         self._seen = None
+        self._distrust()
         try:
-            await self._listener.add_listener("exchange_change", self._hear)
+            await listener.add_listener("exchange_change", self._hear)
+            self._listener = listener
         except AWAY as error:
             raise StoreUnavailable("cannot listen") from error
 

@@ -13,18 +13,24 @@ import asyncpg
 
 from buyers.contract import Cap, CapKind
 from exchange.books import BookedBucket, Snapshot, broken_invariants
+from exchange.returns import ReturnPolicy, ReturnReason, ReturnStatus
 from exchange.sealing import Sealed
 from exchange.store.audit import read_snapshot
 from exchange.store.memory import MemoryStore
 from exchange.store.postgres import PostgresStore
+from exchange.store.returns import decide_return, request_return
 from exchange.store.rows import (
     AttemptState,
     AwardOrder,
     ClaimKey,
     Closing,
+    Decision,
     LeadState,
     NewLead,
     PingRow,
+    Requested,
+    ReturnRow,
+    ReturnWish,
     Settled,
     Settlement,
     Verdict,
@@ -32,6 +38,10 @@ from exchange.store.rows import (
 from exchange.store.store import Store
 
 MICROS = 1_000_000
+A_POLICY = ReturnPolicy(
+    window_days=7, percent_ppm=1_000_000, reasons=frozenset(ReturnReason), automatic=False,
+    reverse_payout=True, restore_cap=False,
+)  # fmt: skip
 PRICE, PAYOUT = 10 * MICROS, 8 * MICROS
 SELLER = 900_000
 
@@ -82,6 +92,14 @@ class Books(ABC):
     @abstractmethod
     async def drop_cap(self, owner: Party, kind: str, period: str = "total") -> None: ...
     @abstractmethod
+    async def pace(self, owner: Party, kind: str) -> None:
+        """Spread the daily cap of this kind over the day."""
+
+    @abstractmethod
+    async def reserve(self, buyer: Party, amount: int) -> None: ...
+    @abstractmethod
+    async def dedupe_vertical(self, slug: str, days: int) -> None: ...
+    @abstractmethod
     async def deposit(self, buyer: Party, amount: int) -> None: ...
     @abstractmethod
     async def pause(self, kind: str, slug: str, paused: bool = True) -> None: ...
@@ -90,7 +108,15 @@ class Books(ABC):
         """Everything written so far was written that much earlier; periods stay as they are."""
 
     @abstractmethod
+    async def end_days(self) -> None:
+        """The day is over for every daily cap; nothing else is later."""
+
+    @abstractmethod
     async def die(self, worker: int) -> None: ...
+    @abstractmethod
+    async def ask_return(self, wish: ReturnWish, policy: ReturnPolicy | None) -> Requested: ...
+    @abstractmethod
+    async def decide_return(self, decision: Decision) -> ReturnRow | None: ...
 
     # --- what does not ----------------------------------------------------------------------------
 
@@ -159,14 +185,17 @@ class Books(ABC):
         payout: int = PAYOUT,
         worker: int = 1,
         id_: UUID | None = None,
+        slot: int = 0,
+        shares: int = 1,
+        day_over: float | None = None,
     ) -> AwardOrder:
         return AwardOrder(
             id=id_ or self.uuid(), lead_id=lead_id, contract_id=contract.id, price_micros=price,
             payout_micros=payout, seller_account=self.payable, margin_account=self.margin,
-            tier="auction", bid_id=None, owner=worker,
+            tier="auction", bid_id=None, owner=worker, slot=slot, shares=shares, day_over=day_over,
         )  # fmt: skip
 
-    async def award(self, lead_id: UUID, contract: Party, **options: int) -> Verdict:
+    async def award(self, lead_id: UUID, contract: Party, **options: float) -> Verdict:
         order = self.order(lead_id, contract, **options)  # type: ignore[arg-type]
         return await self.store(order.owner).award(order)
 
@@ -201,6 +230,39 @@ class Books(ABC):
                 next_try_s=next_s,
             )
         )
+
+    async def sale(
+        self, contract: Party, *, price: int = PRICE, payout: int = PAYOUT
+    ) -> AwardOrder:
+        """A lead sold under this contract."""
+        order = self.order(await self.lead(), contract, price=price, payout=payout)
+        assert await self.store().award(order) is Verdict.GRANTED
+        assert await self.settle(order.id, "accepted") is Settled.OK
+        return order
+
+    async def give_back(
+        self, order: AwardOrder, policy: ReturnPolicy | None = A_POLICY, reason: str = "fraud"
+    ) -> Requested:
+        wish = ReturnWish(
+            id=self.uuid(), attempt_id=order.id, contract_id=order.contract_id,
+            reason=ReturnReason(reason), note="no such number", by="key:1",
+        )  # fmt: skip
+        return await self.ask_return(wish, policy)
+
+    async def returned(
+        self, order: AwardOrder, *, reverse: bool = True, restore: bool = False
+    ) -> UUID:
+        """An approved return of this sale."""
+        asked = await self.give_back(order)
+        assert asked.row is not None, asked
+        decision = Decision(
+            id=asked.row.id, approved=True, by="key:2", note="", reverse_payout=reverse,
+            restore_cap=restore,
+        )  # fmt: skip
+        row = await self.decide_return(decision)
+        assert row is not None
+        assert row.status is ReturnStatus.APPROVED
+        return row.id
 
     async def end(
         self, lead_id: UUID, state: str = "unsold", *, answer: bytes = b"end", owner: int = 1
@@ -273,6 +335,17 @@ class MemoryBooks(Books):
     async def drop_cap(self, owner: Party, kind: str, period: str = "total") -> None:
         self.memory.drop_cap(owner.id, CapKind(kind), period)
 
+    async def pace(self, owner: Party, kind: str) -> None:
+        found = self.memory._cap(owner.id, CapKind(kind), "day")
+        assert found is not None
+        found.paced = True
+
+    async def reserve(self, buyer: Party, amount: int) -> None:
+        self.memory.set_reserve(buyer.id, amount)
+
+    async def dedupe_vertical(self, slug: str, days: int) -> None:
+        self.memory.dedupe_vertical(slug, days)
+
     async def deposit(self, buyer: Party, amount: int) -> None:
         self.memory.deposit(buyer.id, amount)
 
@@ -282,11 +355,24 @@ class MemoryBooks(Books):
     async def die(self, worker: int) -> None:
         self.memory.crash(worker)
 
+    async def ask_return(self, wish: ReturnWish, policy: ReturnPolicy | None) -> Requested:
+        return await self.memory.request_return(wish, policy)
+
+    async def decide_return(self, decision: Decision) -> ReturnRow | None:
+        return await self.memory.decide_return(decision)
+
+    async def end_days(self) -> None:
+        for caps in self.memory._caps.values():
+            for one in caps:
+                if one.period == "day":
+                    one.buckets = {at - timedelta(days=1): b for at, b in one.buckets.items()}
+
     async def pass_time(self, seconds: float) -> None:
         store, back = self.memory, timedelta(seconds=seconds)
         for attempt in store._attempts.values():
             attempt.created_at -= back
             attempt.next_try_at = attempt.next_try_at and attempt.next_try_at - back
+            attempt.settled_at = attempt.settled_at and attempt.settled_at - back
         for lead in store._leads.values():
             lead.created_at -= back
             lead.answer_by -= back
@@ -357,6 +443,19 @@ class PostgresBooks(Books):
     async def drop_cap(self, owner: Party, kind: str, period: str = "total") -> None:
         await self.sql.execute("SELECT drop_cap($1, $2, $3)", owner.id, kind, period)
 
+    async def pace(self, owner: Party, kind: str) -> None:
+        sql = "UPDATE cap SET paced = true WHERE owner = $1 AND kind = $2 AND period = 'day'"
+        await self.sql.execute(sql, owner.id, kind)
+
+    async def reserve(self, buyer: Party, amount: int) -> None:
+        sql = "UPDATE cap SET reserve = $2 WHERE owner = $1 AND kind = 'credit'"
+        await self.sql.execute(sql, buyer.id, amount)
+
+    async def dedupe_vertical(self, slug: str, days: int) -> None:
+        await self.sql.execute(
+            "INSERT INTO vertical (slug, dedupe_days) VALUES ($1, $2)", slug, days
+        )
+
     async def deposit(self, buyer: Party, amount: int) -> None:
         await self.sql.execute("SELECT deposit($1, $2, $3, NULL)", self.uuid(), buyer.id, amount)
 
@@ -365,6 +464,20 @@ class PostgresBooks(Books):
             await self.sql.execute("UPDATE house SET paused = $1", paused)
         else:
             await self.sql.execute(f"UPDATE {kind} SET paused = $2 WHERE slug = $1", slug, paused)
+
+    async def ask_return(self, wish: ReturnWish, policy: ReturnPolicy | None) -> Requested:
+        return await request_return(self.store().db, wish, policy)
+
+    async def decide_return(self, decision: Decision) -> ReturnRow | None:
+        return await decide_return(self.store().db, decision)
+
+    async def end_days(self) -> None:
+        for days in (-1000, 999):  # far away first: no bucket passes through another's place
+            await self.sql.execute(
+                """UPDATE bucket b SET start = start + $1::int * interval '1 day' FROM cap
+                WHERE cap.id = b.cap_id AND cap.period = 'day'""",
+                days,
+            )
 
     async def die(self, worker: int) -> None:
         pulse = await self.store(worker)._pulse.connection()
@@ -378,7 +491,8 @@ class PostgresBooks(Books):
 
 
 _TIMES = {
-    "attempt": ("created_at", "next_try_at"),
+    "attempt": ("created_at", "next_try_at", "settled_at"),
+    "sale_return": ("requested_at",),
     "lead": ("created_at", "answer_by"),
     "claim": ("created_at",),
     "worker": ("beat_at",),

@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from buyers.guard import Guard
+from buyers.wire import Wire, WireLimits
 from exchange.apply import apply
 from exchange.catalogue import EMPTY, Catalogue
 from exchange.http.access import KeyRing, StoredKeys
@@ -150,7 +151,9 @@ class Offices:
         assert await self.store.open_lead(new, None) is None
         return lead, write_id("lead", lead)
 
-    async def attempt(self, lead: UUID, contract: str = "acme-1", price: int = 10) -> UUID:
+    async def attempt(
+        self, lead: UUID, contract: str = "acme-1", price: int = 10, slot: int = 0, shares: int = 1
+    ) -> UUID:
         """An award of this lead: the intent to post it."""
         catalogue = await self.catalogue()
         found = catalogue.markets["roofing"].contract(contract)
@@ -160,6 +163,7 @@ class Offices:
             id=self._uuid(), lead_id=lead, contract_id=found[0].id, price_micros=price * MICROS,
             payout_micros=price * MICROS * 4 // 5, seller_account=catalogue.payable[seller, "USD"],
             margin_account=catalogue.margin["USD"], tier="auction", bid_id=None, owner=1,
+            slot=slot, shares=shares,
         )  # fmt: skip
         assert await self.store.award(order) is Verdict.GRANTED
         return order.id
@@ -181,6 +185,13 @@ class Offices:
         return new_uuid(int(datetime.now(UTC).timestamp() * 1000), os.urandom)
 
 
+class NoNames:
+    """A resolver that knows nobody: only addresses can be called, and no name server is asked."""
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        raise OSError(f"no such host: {host}:{port}")
+
+
 @asynccontextmanager
 async def open_offices(dsn: str) -> AsyncIterator[Offices]:
     store, vault = PostgresStore(dsn, name="office"), Vault(b"k" * 32, os.urandom)
@@ -199,13 +210,15 @@ async def open_offices(dsn: str) -> AsyncIterator[Offices]:
         role = {"admin": "admin", "roofquotes": "seller"}.get(name, "buyer")
         _, keys[name] = await create_key(store.db, vault, role, owner)
     ring = KeyRing(StoredKeys(store.db), vault, remembers=False)
-    office = _client(AdminDesk(store, vault, GUARD, HttpSettings(), ring).routes())
-    public = _client(BuyerDesk(store, vault, GUARD, HttpSettings(), ring).routes())
+    wire = Wire(guard=GUARD, limits=WireLimits(), resolver=NoNames())
+    office = _client(AdminDesk(store, vault, GUARD, HttpSettings(), ring, wire).routes())
+    public = _client(BuyerDesk(store, vault, GUARD, HttpSettings(), ring, wire).routes())
     async with office, public:
         yield Offices(
             store=store, vault=vault, admin=Side(office, keys["admin"]), keys=keys,
             acme=Side(public, keys["acme"]), zenith=Side(public, keys["zenith"]),
         )  # fmt: skip
+    await wire.close()
     await store.close()
 
 

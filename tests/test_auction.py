@@ -24,7 +24,7 @@ def usd(dollars: str | int) -> int:
 
 
 def bid(contract: str, dollars: str, **more: Any) -> Offer:
-    return Offer(contract=contract, price_micros=usd(dollars), **more)
+    return Offer(contract=contract, price_micros=usd(dollars), **({"buyer": contract} | more))
 
 
 def rules(**more: Any) -> Rules:
@@ -277,6 +277,7 @@ def auctions(draw: st.DrawFn) -> tuple[list[Offer], Rules]:
     offers = [
         Offer(
             contract=slug,
+            buyer=slug,
             price_micros=draw(st.integers(1, 9)),
             is_fixed=draw(st.booleans()),
             adjustment_ppm=draw(st.sampled_from([500_000, 1_000_000, 1_500_000, 2_000_000])),

@@ -5,6 +5,8 @@ from pathlib import Path
 import orjson
 import pytest
 
+from benchmarks.catalogue import CatalogueSize, catalogue
+from benchmarks.filters import filters
 from benchmarks.load import Tally, percentile, poisson, work_hash
 from benchmarks.report import append, machine, table
 from benchmarks.scenarios import Findings, Size, pings, quote_deadline
@@ -33,6 +35,16 @@ def test_a_tally_that_lost_an_answer_does_not_add_up():
     assert not Tally(offered=3, answered=1, failed=1).adds_up
 
 
+async def test_filters_runs_small(tmp_path: Path):
+    """Every contract has a verdict, and the same seed has the same."""
+    pytest.importorskip("zipcodes")
+    found, again = [await filters(3, contracts=60, leads=5) for _ in range(2)]
+
+    _check(found, tmp_path)
+    assert found.work == again.work
+    assert dict(found.rows)["eligible a lead"][0]
+
+
 @pytest.mark.acceptance
 async def test_quote_deadline_runs_small(tmp_path: Path):
     """Five buyers, one silent, a real exchange; a table and a line of results come out."""
@@ -48,6 +60,16 @@ async def test_pings_runs_small(tmp_path: Path):
 
     _check(found, tmp_path)
     assert ("exchange", "bare aiohttp", "ratio") == found.columns
+
+
+@pytest.mark.acceptance
+async def test_catalogue_runs_small(tmp_path: Path):
+    """Sixty contracts are loaded and changed in a worker's loop; nothing else is compiled again."""
+    size = CatalogueSize(contracts=60, verticals=3, zips=500, changes=2, auctions_per_s=20)
+    found = await catalogue(3, size)
+
+    _check(found, tmp_path)
+    assert {"load, s", "one contract, ms"} <= dict(found.rows).keys()
 
 
 def _check(found: Findings, folder: Path) -> None:

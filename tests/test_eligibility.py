@@ -1,8 +1,7 @@
 """Who may be asked: every reason in its order, every operator, and a naive evaluator beside it."""
 
-import operator
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -11,9 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buyers.contract import AnyOf, Condition, Contract, Filter, Not, Op, Schedule
-from exchange.eligibility import Asker, Usage, compile_filter, first_failing, screen
+from exchange.eligibility import (
+    Asker,
+    Usage,
+    compile_filter,
+    compile_filters,
+    first_failing,
+    screen,
+)
 from exchange.plan import default_plan
 from exchange.reasons import SkipReason
+from exchange.receipt import _skipped, explain_lead
 from tests.making import a_buyer, a_contract, an_endpoint
 
 PLAN = default_plan("auto_insurance")
@@ -26,6 +33,10 @@ FIELDS: dict[str, Any] = {
     "credit": "good",
     "income": "52000.5",  # a decimal field travels as text
     "born": "1991-05-04",
+    "seen": "2026-01-31T07:30:00.5Z",  # an instant too
+    "garage": None,
+    "wealth": "NaN",  # kept from before it was a decimal
+    "debts": "sNaN",
     "drivers": [{"age": 34, "sr22": False}, {"age": 17}],
     "roof": {"kind": "tile", "slope": {"degrees": 30}},
 }
@@ -47,7 +58,7 @@ def judged(
     usage: Usage | None = None,
     known: Callable[[str], bool] = everything,
 ) -> tuple[SkipReason, str | None] | None:
-    compiled = tuple(map(compile_filter, contract.filters))
+    compiled = compile_filters(contract.filters)
     found = screen(
         [(contract, compiled)], FIELDS, asker, PLAN, usage or Usage(), now=NOW, known=known
     )
@@ -92,7 +103,7 @@ VERDICTS = [
         Usage(),
         (SkipReason.SELLER_NOT_ALLOWED, None),
     ),
-    ({"filters": OLD}, ASKER, FULL, (SkipReason.FILTERED, "age")),
+    ({"filters": OLD}, ASKER, FULL, (SkipReason.FILTERED, "filters.0: age gte")),
     ({"schedule": SHUT}, ASKER, FULL, (SkipReason.CLOSED, None)),  # before its caps are looked at
     ({}, ASKER, FULL, (SkipReason.CAP_SALES, None)),  # the cached use, last of all
     ({}, ASKER, Usage({1: SkipReason.CAP_SPEND}), (SkipReason.CAP_SPEND, None)),
@@ -133,6 +144,7 @@ def test_the_verdicts_keep_the_order_of_the_contracts() -> None:
 
 
 D = Decimal
+MADRID = datetime(2026, 1, 31, 8, 30, tzinfo=timezone(timedelta(hours=1)))
 CONDITIONS: list[tuple[str, Op, Any, bool]] = [
     # (field, op, value, holds)
     ("state", Op.EQ, "TX", True),
@@ -160,6 +172,13 @@ CONDITIONS: list[tuple[str, Op, Any, bool]] = [
     ("income", Op.IN, frozenset({D("52000.500")}), True),
     ("income", Op.BETWEEN, (D("52000.5"), D("60000")), True),
     ("income", Op.LT, D("52000.5"), False),
+    ("zip", Op.ZIP_WITHIN, frozenset({"78704", "78705"}), True),
+    ("zip", Op.ZIP_WITHIN, frozenset({"78705"}), False),
+    ("seen", Op.GT, MADRID, True),  # as moments; as texts "…:00.5Z" < "…:00Z"
+    ("seen", Op.BETWEEN, (MADRID, MADRID.replace(second=1)), True),
+    ("seen", Op.EQ, MADRID.replace(microsecond=500_000), True),
+    ("credit", Op.IN, frozenset({3, "good"}), True),  # an enum of texts and integers
+    ("credit", Op.NE, 3, True),
     ("drivers.0.age", Op.EQ, 34, True),  # into lists and objects
     ("drivers.1.age", Op.LT, 18, True),
     ("drivers.0.sr22", Op.EQ, False, True),
@@ -170,20 +189,37 @@ CONDITIONS: list[tuple[str, Op, Any, bool]] = [
     # absent, in every way: false for every op but exists false
     *[
         (field, op, value, False)
-        for field in ("boat", "drivers.2.age", "drivers.x.age", "roof.colour", "age.years")
+        for field in ("boat", "garage", "drivers.2.age", "drivers.x.age", "roof.colour", "age.years")
         for op, value in [
             (Op.EQ, 1), (Op.NE, 1), (Op.IN, frozenset({1})), (Op.NOT_IN, frozenset({1})),
             (Op.LT, 1), (Op.LTE, 1), (Op.GT, 1), (Op.GTE, 1), (Op.BETWEEN, (1, 2)),
             (Op.PREFIX, "1"), (Op.EXISTS, True), (Op.NE, D(1)), (Op.NOT_IN, frozenset({D(1)})),
+            (Op.ZIP_WITHIN, frozenset({"78704"})),
         ]
     ],
     ("boat", Op.EXISTS, False, True),
+    ("garage", Op.EXISTS, False, True),  # null
     ("drivers.2", Op.EXISTS, False, True),
     # values of another kind than the condition's, kept from before the vertical changed
     ("state", Op.LT, 5, False),
     ("age", Op.PREFIX, "3", False),
     ("state", Op.GT, D(5), False),
     ("drivers", Op.IN, frozenset({"x"}), False),
+    ("drivers", Op.NOT_IN, frozenset({"x"}), True),  # it is there, and not equal
+    ("age", Op.NE, "34", True),
+    ("insured", Op.EQ, 1, False),  # true is not 1
+    ("insured", Op.IN, frozenset({1}), False),
+    ("insured", Op.NE, 1, True),
+    ("insured", Op.LT, 5, False),
+    # what cannot be read as a number or a moment is absent
+    ("state", Op.NE, D(5), False),
+    *[
+        (field, op, value, False)
+        for field in ("wealth", "debts")
+        for op, value in [(Op.LT, D(5)), (Op.NE, D(5)), (Op.NOT_IN, frozenset({D(5)}))]
+    ],
+    ("state", Op.NOT_IN, frozenset({MADRID}), False),
+    ("born", Op.NE, MADRID, False),  # a day is no moment
 ]  # fmt: skip
 
 
@@ -225,11 +261,19 @@ def known_at_ping(field: str) -> bool:
 
 DEFERRED = [
     # (filters, the first that failed at the ping, at the post)
-    ((has("phone_type", Op.EQ, "mobile"),), None, "phone_type"),
+    ((has("phone_type", Op.EQ, "mobile"),), None, "filters.0: phone_type eq"),
     ((Not(has("phone_type", Op.EQ, "fixed")),), None, None),
     # a part that could be judged waits with the part that cannot
-    ((AnyOf((CALIFORNIAN, has("phone_type", Op.EQ, "mobile"))),), None, "phone_type,state"),
-    ((has("phone_type", Op.EQ, "mobile"), CALIFORNIAN), "state", "phone_type"),
+    (
+        (AnyOf((CALIFORNIAN, has("phone_type", Op.EQ, "mobile"))),),
+        None,
+        "filters.0.any: state eq, phone_type eq",
+    ),
+    (
+        (has("phone_type", Op.EQ, "mobile"), CALIFORNIAN),
+        "filters.1: state eq",
+        "filters.0: phone_type eq",
+    ),
     ((TEXAN, ADULT), None, None),
 ]
 
@@ -239,20 +283,69 @@ def test_conditions_on_post_stage_fields_are_judged_at_the_post(
     filters: tuple[Filter, ...], at_ping: str | None, at_post: str | None
 ) -> None:
     """At the ping such a field is not absent: it is not known yet."""
-    compiled = tuple(map(compile_filter, filters))
+    compiled = compile_filters(filters)
 
     assert at_ping == first_failing(compiled, FIELDS, known_at_ping)
     assert at_post == first_failing(compiled, FIELDS, everything)
 
 
+NEAR = has("zip", Op.ZIP_WITHIN, frozenset({"90210"}))
+TOLD: list[tuple[Filter, str]] = [
+    # (the filter that fails, third of its contract; what is told)
+    (CALIFORNIAN, "filters.2: state eq"),
+    (NEAR, "filters.2: zip zip_within"),
+    (has("drivers.1.age", Op.BETWEEN, (25, 65)), "filters.2: drivers.1.age between"),
+    (has("zip", Op.IN, frozenset(f"{n:05}" for n in range(40_000))), "filters.2: zip in"),
+    (Not(TEXAN), "filters.2.not: state eq"),
+    (Not(Not(CALIFORNIAN)), "filters.2.not.not: state eq"),
+    (AnyOf((CALIFORNIAN, NEAR)), "filters.2.any: state eq, zip zip_within"),
+    (AnyOf((Not(TEXAN), AnyOf((BOATER, NEAR)))), "filters.2.any: not state eq, any of 2"),
+    (AnyOf((BOATER,) * 4), "filters.2.any: boat eq, boat eq, boat eq, …"),
+    (Not(AnyOf((TEXAN, BOATER))), "filters.2.not.any: state eq, boat eq"),
+    (has(f"{'x' * 64}.{'y' * 64}.{'z' * 64}", Op.EQ, 1), f"filters.2: {'x' * 64}.{'y' * 64}.{'z' * 18}…"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("filter_", "told"), TOLD, ids=range(len(TOLD)))
+def test_a_receipt_says_which_condition_failed(filter_: Filter, told: str) -> None:
+    """Its place in the contract, field and op; no value, neither the lead's nor the contract's."""
+    contract = a_contract(filters=(TEXAN, ADULT, filter_, CALIFORNIAN))
+
+    assert (SkipReason.FILTERED, told) == judged(contract)
+
+
+def test_why_says_it_too() -> None:
+    """The same words in the receipt and in what `exchange why` prints."""
+    filters = compile_filters((TEXAN, NEAR))
+    skipped = screen(
+        [(a_contract(), filters)], FIELDS, ASKER, PLAN, Usage(), now=NOW, known=everything
+    ).skipped
+
+    receipt = {"lead_id": "lead_1", "attempts": [], "reason": "no_buyers"}
+    lines = explain_lead(receipt | {"skipped": [_skipped(one) for one in skipped]}, "USD")
+    assert "acme-ca-auto filtered (filters.1: zip zip_within)" == " ".join(lines[1].split()[1:])
+
+
+def test_a_filter_judged_late_keeps_its_place() -> None:
+    """The post judges some of a contract's filters; they are still called by their places."""
+    late = compile_filters((TEXAN, ADULT, BOATER))[2:]
+
+    assert "filters.2: boat eq" == first_failing(late, FIELDS, everything)
+
+
 # --- the oracle ------------------------------------------------------------------------------------
 
-ABSENT = object()
-COMPARE = {"eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "lte": operator.le,
-           "gt": operator.gt, "gte": operator.ge}  # fmt: skip
+ORDER: dict[Op, Callable[[Any, Any], bool]] = {
+    Op.LT: lambda found, value: found < value,
+    Op.LTE: lambda found, value: found <= value,
+    Op.GT: lambda found, value: found > value,
+    Op.GTE: lambda found, value: found >= value,
+    Op.BETWEEN: lambda found, value: value[0] <= found <= value[1],
+}
 
 
 def plain(filter_: Filter, fields: dict[str, Any]) -> bool:
+    """The definition at compile_filter, word by word."""
     if isinstance(filter_, AnyOf):
         results = [plain(inner, fields) for inner in filter_.filters]
         return True in results
@@ -260,31 +353,68 @@ def plain(filter_: Filter, fields: dict[str, Any]) -> bool:
         return plain(filter_.filter, fields) is False
     found: Any = fields
     for part in filter_.field.split("."):
-        if isinstance(found, dict) and part in found:
-            found = found[part]
+        if isinstance(found, dict):
+            found = found.get(part)
         elif isinstance(found, list) and part in {"0", "1"} and int(part) < len(found):
             found = found[int(part)]
         else:
-            found = ABSENT
-    op, value = filter_.op.value, filter_.value
-    if op == "exists":
-        return (found is not ABSENT) == value
-    if found is ABSENT:
+            found = None
+    op, value = filter_.op, filter_.value
+    if op is Op.EXISTS:
+        return (found is not None) == value
+    values = list(value) if isinstance(value, (tuple, frozenset)) else [value]
+    found = readable(found, values[0])
+    if found is None:
         return False
-    if op in {"in", "not_in"}:
-        return (found in value) == (op == "in")
-    if op == "between":
-        return bool(value[0] <= found <= value[1])
-    return bool(COMPARE[op](found, value))
+    same = [one for one in values if type(one) is type(found) and one == found]
+    if op in {Op.EQ, Op.IN, Op.ZIP_WITHIN}:
+        return same != []
+    if op in {Op.NE, Op.NOT_IN}:
+        return same == []
+    if type(found) is not type(values[0]):
+        return False
+    if op is Op.PREFIX:
+        return bool(found[: len(value)] == value)
+    return ORDER[op](found, value)
 
 
+def readable(found: Any, like: Any) -> Any:
+    if isinstance(like, Decimal) and type(found) is int:  # of a field that was an integer
+        return Decimal(found)
+    if isinstance(like, Decimal):
+        return READABLE_NUMBERS.get(found) if isinstance(found, str) else None
+    if isinstance(like, datetime):
+        return READABLE_MOMENTS.get(found) if isinstance(found, str) else None
+    return found
+
+
+UTC_2026 = datetime(2026, 1, 31, 7, 30, tzinfo=UTC)
+READABLE_NUMBERS = {"1": D(1), "1.0": D(1), "1.50": D("1.5"), "2": D(2), "-3": D(-3)}
+READABLE_MOMENTS = {
+    "2026-01-31T07:30:00Z": UTC_2026,
+    "2026-01-31T08:30:00+01:00": UTC_2026,
+    "2026-01-31T07:30:00.5Z": UTC_2026.replace(microsecond=500_000),
+}
 small = st.integers(0, 3)
-paths = st.sampled_from(["a", "b", "c.x", "c.y", "d.0.x", "d.1.x"])
+texts = st.sampled_from(["", "a", "ab", "b", "2026-01-31"])
+numbers = st.sampled_from([D(1), D("1.5"), D(2)])
+moments = st.sampled_from([UTC_2026, MADRID, UTC_2026.replace(second=1)])
+ordered = (small, texts, numbers, moments)
+paths = st.sampled_from(["a", "b", "c.x", "c.y", "c.x.y", "d.0", "d.0.x", "d.1.x", "d.x"])
 conditions: st.SearchStrategy[Filter] = st.one_of(
-    st.builds(has, paths, st.sampled_from([Op.EQ, Op.NE, Op.LT, Op.LTE, Op.GT, Op.GTE]), small),
-    st.builds(has, paths, st.sampled_from([Op.IN, Op.NOT_IN]), st.frozensets(small, min_size=1)),
-    st.builds(has, paths, st.just(Op.BETWEEN), st.tuples(small, small)),
+    *(
+        st.builds(has, paths, st.sampled_from([Op.EQ, Op.NE, Op.LT, Op.LTE, Op.GT, Op.GTE]), kind)
+        for kind in ordered
+    ),
+    *(st.builds(has, paths, st.just(Op.BETWEEN), st.tuples(kind, kind)) for kind in ordered),
+    *(
+        st.builds(has, paths, st.sampled_from([Op.IN, Op.NOT_IN]), st.frozensets(kind, min_size=1))
+        for kind in (*ordered, small | texts)
+    ),
+    st.builds(has, paths, st.sampled_from([Op.EQ, Op.NE]), st.booleans()),
     st.builds(has, paths, st.just(Op.EXISTS), st.booleans()),
+    st.builds(has, paths, st.just(Op.PREFIX), st.sampled_from(["a", "ab", "2026"])),
+    st.builds(has, paths, st.just(Op.ZIP_WITHIN), st.frozensets(texts, min_size=1)),
 )
 filters = st.recursive(
     conditions,
@@ -293,16 +423,33 @@ filters = st.recursive(
     ),
     max_leaves=8,
 )
-inside = st.fixed_dictionaries({}, optional={"x": small, "y": small})
+# Of every kind, whatever the condition expects: a vertical may have changed since.
+odd = st.sampled_from(
+    [None, True, False, "NaN", "sNaN", "Infinity", "x", "2026-01-31T07:30:00", [], {}, [1]]
+)
+plain_values = (
+    small
+    | texts
+    | odd
+    | st.sampled_from([*READABLE_NUMBERS])
+    | st.sampled_from([*READABLE_MOMENTS])
+)
+inside = st.fixed_dictionaries({}, optional={"x": plain_values, "y": plain_values})
 leads = st.fixed_dictionaries(
-    {}, optional={"a": small, "b": small, "c": inside, "d": st.lists(inside, max_size=2)}
+    {},
+    optional={
+        "a": plain_values,
+        "b": plain_values,
+        "c": inside | plain_values,
+        "d": st.lists(inside | plain_values, max_size=2) | plain_values,
+    },
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(filters, leads)
 def test_a_compiled_filter_agrees_with_the_naive_evaluator(
     filter_: Filter, fields: dict[str, Any]
 ) -> None:
-    """Whatever the nesting and whatever is absent."""
+    """Whatever the nesting, whatever is absent, whatever the kinds."""
     assert plain(filter_, fields) is compile_filter(filter_).test(fields)

@@ -17,12 +17,12 @@ LINES_MAX = 50
 
 # Decisions of values: what they do depends on their arguments alone.
 PURE = [
-    "buyers.money", "buyers.messages", "buyers.contract", "buyers.reasons", "buyers.strict_json",
+    "buyers.health", "buyers.throttle", "buyers.money", "buyers.messages", "buyers.contract", "buyers.reasons", "buyers.strict_json",
     "buyers.signing", "buyers.guard", "buyers.dialects.standard_v1",
     "exchange.lead", "exchange.verticals", "exchange.fields", "exchange.sellers",
-    "exchange.deadline", "exchange.eligibility", "exchange.auction", "exchange.plan",
+    "exchange.deadline", "exchange.caps", "exchange.eligibility", "exchange.auction", "exchange.plan",
     "exchange.conditions", "exchange.documents", "exchange.schedules", "exchange.catalogue", "exchange.receipt",
-    "exchange.reasons", "exchange.errors", "exchange.ids", "exchange.sealing",
+    "exchange.reasons", "exchange.errors", "exchange.ids", "exchange.sealing", "exchange.returns",
 ]  # fmt: skip
 # They may also use plain rows of the store: values without a method.
 VALUES = {"buyers", "exchange.store.rows"}

@@ -672,8 +672,8 @@ async def test_a_release_goes_to_the_very_bucket(database: str) -> None:
 
 
 WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-AWARD = """SELECT award_many(ARRAY[$1::uuid], ARRAY[$2::uuid], ARRAY[$3::int], '{0}', '{2}', '{1}',
-  ARRAY[$4::int], ARRAY[$5::int], '{t}', ARRAY[NULL::text], 1)"""
+AWARD = """SELECT award_many(ARRAY[$1::uuid], ARRAY[$2::uuid], ARRAY[$3::int], '{0}', '{1}', '{2}', '{1}',
+  ARRAY[$4::int], ARRAY[$5::int], '{t}', ARRAY[NULL::text], ARRAY[NULL::float8], 1)"""
 
 
 @pytest.mark.parametrize("end", ["close", "abandon", "adopt"])

@@ -51,6 +51,7 @@ def test_the_walk_through_trades_with_its_own_buyers():
 
     secrets = {temper.name: temper.secret for temper in tempers}
     contracts = [document for kind, document in documents if kind == "contract"]
+    assert f'"secret":"{secrets.pop("owl")}"' in TEXT  # who registers himself
     assert {one["buyer"]: one["endpoint"]["secret"] for one in contracts} == secrets
     for one in contracts:
         assert one["endpoint"]["post_url"] == f"http://127.0.0.1:8090/{one['buyer']}/post"

@@ -498,7 +498,7 @@ async def test_the_process_says_where_it_listens_and_ends_when_told(end: str) ->
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("check", "http://127.0.0.1:1/"),
+        ("check", "http://127.0.0.1:1/", "--timeout-ms", "0"),
         ("run", "no-such-file.toml"),
         ("run", "config/demo/demo.toml"),
         ("run", "config/demo/buyers.toml", "--listen", "here"),

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import asyncpg
+import pytest
 
 from exchange.errors import StoreUnavailable
 from exchange.ids import read_id
@@ -152,6 +153,42 @@ def test_a_refusal_of_the_repeat_says_nothing_of_the_first_send() -> None:
 
     idempotent = {"post_timeout_ms": 1000, "idempotent": True}
     trade(story, Row("ann", bids("9"), SILENT, endpoint=idempotent), Row("bob", bids("5")))
+
+
+@pytest.mark.parametrize("certified", [True, False])
+def test_a_conflict_on_the_repeat_is_a_sale_only_where_certification_saw_it(
+    *, certified: bool
+) -> None:
+    """409 to the re-send: Ann has the lead, if that is how Ann answers repeats; else nobody knows."""
+
+    async def story(floor: Floor) -> None:
+        script = dict(floor.transport.script)
+        floor.transport.script = script
+        request = asyncio.create_task(floor.lead())
+        await pass_ms(500)
+        script["ann/post"] = Says(10, 409, b"known")
+        answer = await request
+
+        assert floor.posted_to == ["ann"]
+        state = "accepted" if certified else "unconfirmed"
+        assert await states(floor, answer["lead_id"]) == [("ann", state)]
+        assert answer["status"] == (200 if certified else 202)
+
+    endpoint = {"post_timeout_ms": 1000, "idempotent": True, "conflict_means_accepted": certified}
+    trade(story, Row("ann", bids("9"), SILENT, endpoint=endpoint), Row("bob", bids("5")))
+
+
+def test_a_conflict_on_the_first_send_is_never_a_sale() -> None:
+    """Ann has it from somebody else: the next one gets it, however Ann answers repeats."""
+
+    async def story(floor: Floor) -> None:
+        answer = await floor.lead()
+
+        assert (answer["price"], floor.posted_to) == ("5.00", ["ann", "bob"])
+
+    endpoint = {"idempotent": True, "conflict_means_accepted": True}
+    known = Says(10, 409, b"known")
+    trade(story, Row("ann", bids("9"), known, endpoint=endpoint), Row("bob", bids("5")))
 
 
 def test_no_request_outlasts_its_deadline_while_the_database_hangs() -> None:

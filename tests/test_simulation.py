@@ -7,11 +7,13 @@ seeds; `make simulate SEEDS=10000` is the long form of the first test.
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 
 from buyers.messages import Rejected
 from buyers.reasons import BuyerReason
 from exchange import posting, resolving, sale
+from exchange.ending import final_answer
 from exchange.store.memory import MemoryStore
 from exchange.store.rows import AttemptState, Claim, Verdict
 from tests.simulation.run import simulate
@@ -97,10 +99,8 @@ def acknowledges_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     honest = sale.conclude
 
     async def conclude(house: Any, lead: Any, ending: Any) -> Any:
-        if ending.sold is None and not ending.pending and not ending.gone:
-            import orjson
-
-            return orjson.dumps(ending.final_answer(house, lead, ending))
+        if not (ending.sold or ending.pending or ending.gone):
+            return orjson.dumps(final_answer(house, lead, ending))
         return await honest(house, lead, ending)
 
     patch.setattr(sale, "conclude", conclude)
@@ -123,6 +123,17 @@ def sells_at_another_price(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(posting, "_post", post)
 
 
+def tells_nobody_that_a_lead_is_shared(patch: pytest.MonkeyPatch) -> None:
+    honest = posting._post
+
+    def post(delivery: Any) -> Any:
+        from dataclasses import replace
+
+        return replace(honest(delivery), exclusive=True)
+
+    patch.setattr(posting, "_post", post)
+
+
 def asks_dead_workers_to_finish(patch: pytest.MonkeyPatch) -> None:
     async def adopt(*_: Any) -> Any:
         from exchange.store.rows import Adopted
@@ -135,7 +146,7 @@ def asks_dead_workers_to_finish(patch: pytest.MonkeyPatch) -> None:
 PLANTED = [
     falls_through_on_timeout, takes_unknown_for_rejected, forgets_the_fence, never_claims_a_key,
     posts_before_the_intent, releases_twice, acknowledges_before_the_commit,
-    shows_the_person_in_the_ping, sells_at_another_price, asks_dead_workers_to_finish,
+    shows_the_person_in_the_ping, sells_at_another_price, tells_nobody_that_a_lead_is_shared, asks_dead_workers_to_finish,
 ]  # fmt: skip
 
 

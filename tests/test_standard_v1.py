@@ -36,6 +36,7 @@ def contract_of(case: dict[str, Any]) -> Contract:
     return a_contract(
         said["slug"],
         buyer=a_buyer(currency=said["currency"]),
+        is_shared=said.get("shared", False),
         pricing=Pricing(
             mode=PricingMode.BID,
             min_micros=parse_micros(said["min"]),

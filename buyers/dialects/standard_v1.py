@@ -48,7 +48,7 @@ def write_ping(
             "vertical": ping.vertical,
             "seller": seller,
             "sub_id": ping.sub_id,
-            "exclusive": True,
+            "exclusive": not contract.is_shared,
             "bid_valid_s": ping.bid_valid_s,
             "test": ping.test,
             "fields": fields,
@@ -117,8 +117,8 @@ def write_post(post: Post, contract: Contract) -> bytes:
             "bid_id": post.bid_id,
             "price": format_micros(post.price_micros, post.currency),
             "currency": post.currency,
-            "exclusive": True,
-            "shares": 1,
+            "exclusive": post.exclusive,
+            "shares": post.shares,
             "test": post.test,
             "fields": post.fields,
         }
@@ -126,17 +126,26 @@ def write_post(post: Post, contract: Contract) -> bytes:
 
 
 def read_answer(
-    status: int, body: bytes, elapsed_ms: float, *, price_micros: int, resent: bool
+    status: int,
+    body: bytes,
+    elapsed_ms: float,
+    *,
+    price_micros: int,
+    resent: bool,
+    conflict_means_accepted: bool = False,
 ) -> PostResult:
     """What a complete answer to a post decides.
 
     200 with accepted or rejected is definite, so is a 4xx on the first send but 408, 409 and 425. 409
     says that the buyer has the lead already: somebody else's, hence rejected. On a re-send no 4xx is
-    definite: it refuses the repeat, and the first send may have been taken. Everything else decides
-    nothing.
+    definite: it refuses the repeat, and the first send may have been taken; but 409 is accepted where
+    certification saw this endpoint answer the repeat of what it had accepted so. Everything else
+    decides nothing.
     """
     if status == 200:
         return _read_verdict(body, elapsed_ms, price_micros)
+    if status == 409 and resent and conflict_means_accepted:
+        return Accepted(elapsed_ms=elapsed_ms)
     if status == 409 and not resent:
         return Rejected(reason=BuyerReason.DUPLICATE_BUYER, elapsed_ms=elapsed_ms)
     if 400 <= status < 500 and not resent and status not in _INDEFINITE_4XX and status != 409:

@@ -157,14 +157,16 @@ def take_post(
     entry = book.receive(webhook_id, post, at=at, dedupes=temper.dedupes)
     plan = on_post(temper, _rng(temper, webhook_id, book.received(webhook_id)), post)
     if entry.verdict is not None:
-        return entry, _repeat(entry, plan.delay_ms)
+        return entry, _repeat(entry, temper, plan.delay_ms)
     entry.verdict = plan.verdict
     entry.note = plan.note if plan.kind is PostKind.REJECT else None
     return entry, plan
 
 
-def _repeat(entry: Entry, delay_ms: int) -> PostPlan:
+def _repeat(entry: Entry, temper: Temper, delay_ms: int) -> PostPlan:
     kind = PostKind.ACCEPT if entry.verdict is Verdict.ACCEPTED else PostKind.REJECT
+    if temper.conflict_on_repeat:
+        kind = PostKind.CONFLICT
     return PostPlan(delay_ms=delay_ms, kind=kind, verdict=entry.verdict, note=entry.note)
 
 

@@ -16,6 +16,7 @@ from buyers.reference.temper import PingKind, PingPlan, PostKind, PostPlan, Temp
 from buyers.signing import SignatureInvalid, read_secret, verify
 
 _SHUTDOWN_S: Final = 1.0
+_STAMP_MAX: Final = 12  # digits
 _GARBLED: Final = {
     "html": b"<!doctype html><title>Maintenance</title><p>We are back soon.",
     "broken": b'{"bid":"12.50","bid_id":"x',
@@ -125,7 +126,7 @@ class ReferenceBuyers:
     async def _read(self, desk: _Desk, request: web.BaseRequest) -> tuple[str, dict[str, Any]]:
         body = await request.read()
         try:
-            webhook_id = verify(desk.key, request.headers, body, self._clock())
+            webhook_id = _sender(desk, request, body, self._clock())
             return webhook_id, strict_json.loads_object(body)
         except SignatureInvalid as error:
             raise _Refused(401, str(error)) from None
@@ -172,6 +173,16 @@ class ReferenceBuyers:
         return _json(desk.temper)
 
 
+def _sender(desk: _Desk, request: web.BaseRequest, body: bytes, now_s: float) -> str:
+    """The webhook-id. Raises SignatureInvalid as far as this buyer looks."""
+    if desk.temper.ignores_signature:
+        return request.headers.get("webhook-id", "")
+    stamp = request.headers.get("webhook-timestamp", "")
+    if desk.temper.ignores_timestamp and stamp.isdecimal() and len(stamp) <= _STAMP_MAX:
+        now_s = int(stamp)
+    return verify(desk.key, request.headers, body, now_s)
+
+
 class _Refused(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -197,6 +208,8 @@ def _post_answer(plan: PostPlan, entry: Entry, temper: Temper) -> web.Response:
             return _json({"status": "accepted", "buyer_ref": ref, "redirect_url": None})
         case PostKind.REJECT:
             return _json({"status": "rejected", "reason": plan.note})
+        case PostKind.CONFLICT:
+            return _problem(409, "this lead is in our books already")
         case PostKind.GARBLE:
             return _garbled(plan.note)
         case _:

@@ -67,6 +67,9 @@ class Temper:
     books_when_stalling: bool = False
     dedupes: bool = True  # a repeated webhook-id gets the same verdict out of the book
     knows_status: bool = True  # serves status_url
+    conflict_on_repeat: bool = False  # a repeat of a decided lead is answered 409
+    ignores_signature: bool = False  # takes unsigned and wrongly signed messages
+    ignores_timestamp: bool = False  # takes messages signed long ago
 
 
 class PingKind(StrEnum):
@@ -81,6 +84,7 @@ class PingKind(StrEnum):
 class PostKind(StrEnum):
     ACCEPT = "accept"
     REJECT = "reject"
+    CONFLICT = "conflict"  # a repeat, answered 409; the book stays as it is
     STALL = "stall"
     STALL_BOOKED = "stall_booked"  # a stall whose lead is in the book as accepted
     GARBLE = "garble"

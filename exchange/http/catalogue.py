@@ -6,10 +6,12 @@ from typing import Any, Final
 from aiohttp import web
 
 from buyers.guard import Guard
-from exchange.apply import check_all, path_of
+from exchange.checking import check_all, path_of
 from exchange.errors import DocumentsInvalid, Problem, Refusal
+from exchange.geo import load_places
 from exchange.http import changes
 from exchange.http.access import Caller
+from exchange.http.certifying import Certifier
 from exchange.http.limits import read_object
 from exchange.http.paging import read_page
 from exchange.http.problems import json_response
@@ -33,6 +35,7 @@ class CatalogueDesk:
     vault: Vault
     guard: Guard
     http: HttpSettings
+    certifier: Certifier
 
     async def list_all(self, request: web.Request, kind: str, caller: Caller) -> web.Response:
         page = read_page(request)
@@ -47,7 +50,7 @@ class CatalogueDesk:
         return _answer(200, changes.shown(kind, stored.body, caller), stored.version)
 
     async def create(self, request: web.Request, kind: str, caller: Caller) -> web.Response:
-        body = await read_object(request, self.http)
+        body = await read_object(request, self.http, self.http.document_bytes_max)
         slug = body.get(_KEY.get(kind, "slug"))
 
         def decide(stored: Documents) -> Wanted:
@@ -60,7 +63,7 @@ class CatalogueDesk:
         return _answer(201, _written(change, caller), change.version, headers)
 
     async def replace(self, request: web.Request, kind: str, caller: Caller) -> web.Response:
-        body = await read_object(request, self.http)
+        body = await read_object(request, self.http, self.http.document_bytes_max)
         slug = slug_of(request)
         wanted = {_KEY.get(kind, "slug"): slug} | body
 
@@ -79,7 +82,7 @@ class CatalogueDesk:
         return _answer(status, _written(change, caller), change.version)
 
     async def patch(self, request: web.Request, kind: str, caller: Caller) -> web.Response:
-        body = await read_object(request, self.http)
+        body = await read_object(request, self.http, self.http.document_bytes_max)
         slug = slug_of(request)
 
         def decide(stored: Documents) -> Wanted:
@@ -137,6 +140,9 @@ class CatalogueDesk:
         if kind == "contract":
             words = (slug, body.get("vertical"), caller.buyer or body.get("buyer"))
             scope = ContractScope(*(one if _plain(one) else "" for one in words))  # type: ignore[arg-type]
+        await load_places(body)
+        if scope is not None and caller.buyer is not None:
+            return await self.certifier.write(decide, scope, by=caller.name)
         done = await write_documents(self.db, self.vault, decide, by=caller.name, scope=scope)
         return done[0]
 

@@ -1,7 +1,7 @@
 """What a change of a document may do: whose it is, which version it is of, what stands in its way."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from aiohttp import web
 
@@ -12,7 +12,6 @@ from exchange.plan import default_plan
 from exchange.store.catalogue import Documents, StoredDocument
 
 Body = dict[str, Any]
-_ADDRESSES: Final = ("dialect", "ping_url", "post_url", "status_url")
 
 
 def shown(kind: str, body: Body, caller: Caller, secret: str | None = None) -> Body:
@@ -113,27 +112,16 @@ def by_buyer(body: Body, before: Body | None, buyer: str) -> tuple[Body, list[Pr
         problems.append(Problem("buyer", "not_allowed", "must be the buyer whose key this is"))
     if "adjustment" in body:
         problems.append(Problem("adjustment", "not_allowed", "only an admin may set it"))
+    if body.get("returns") != (allowed := before.get("returns") if before else None):
+        if "returns" in body:
+            problems.append(Problem("returns", "not_allowed", "only an admin may change it"))
+        body = body | {"returns": allowed}  # as the admin left it
     active = body.get("active", before is not None and before["active"])
-    if active is True and (before is None or not before["active"] or _moved(body, before)):
-        text = (
-            "the endpoint would be certified first, which this version cannot: an admin may set it"
-        )
-        problems.append(Problem("active", "not_certified", text))
     body = body | {"buyer": buyer, "active": active}
     body.pop("adjustment", None)
     if before is not None:  # as the admin left it
         body["adjustment"] = before["adjustment"]
     return body, problems
-
-
-def _moved(body: Body, before: Body) -> bool:
-    """Whether a contract that is live would be spoken to elsewhere than an admin allowed."""
-    endpoint = body.get("endpoint")
-    if not isinstance(endpoint, Mapping):
-        return False  # refused for that, by itself
-    was = before["endpoint"]
-    usual = {"dialect": was["dialect"]}
-    return any((usual | dict(endpoint)).get(name) != was[name] for name in _ADDRESSES)
 
 
 def needed_by(kind: str, slug: str, stored: Documents) -> list[str]:

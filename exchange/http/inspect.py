@@ -1,5 +1,6 @@
 """What operators and buyers look at: leads, pings, caps in use, sales, history."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -20,6 +21,7 @@ from exchange.store import reports
 from exchange.store.catalogue import KINDS
 from exchange.store.pings import utc
 from exchange.store.postgres import PostgresStore
+from exchange.store.returns import returns_of
 from exchange.store.rows import LeadRow, LeadState
 
 _LAST: Final = UUID(int=2**128 - 1)
@@ -71,6 +73,9 @@ class InspectDesk:
             "receipt": receipts.in_words(record, currency),
             "attempts": [receipts.attempt_shown(one, currency) for one in attempts],
             "transfers": [receipts.transfer_shown(one, currency) for one in transfers],
+            "returns": [
+                receipts.return_shown(one, to_buyer=False) for one in await returns_of(db, row.id)
+            ],
             "ping": await self._ping_receipt(row.ping_id),
         }
 
@@ -110,6 +115,22 @@ class InspectDesk:
             }
         )
 
+    async def versions(self, request: web.Request, kind: str, caller: Caller) -> web.Response:
+        """Every version of a document, the retired one's too: receipts name them."""
+        page = read_page(request)
+        slug = slug_of(request)
+        found = await reports.one_document(self.store.db, kind, slug)
+        if found is None:
+            raise changes.not_found(kind)
+        changes.refuse_foreign(found, caller)
+        before = _LAST_VERSION if page.after is None else _version(page)
+        rows = await reports.versions_page(self.store.db, kind, slug, before, page.limit + 1)
+        return page.answer(
+            rows,
+            lambda row: _version_shown(kind, row, caller),
+            lambda row: str(row["version"]),
+        )
+
     async def sales(self, request: web.Request, caller: Caller) -> web.Response:
         """A buyer's sales; an admin names the buyer."""
         page = read_page(request, *([] if caller.buyer is not None else ["buyer"]))
@@ -134,6 +155,15 @@ class InspectDesk:
             self.store.db, wanted.get("kind"), wanted.get("slug"), before, page.limit + 1
         )
         return page.answer(rows, receipts.change_shown, lambda row: str(row["version"]))
+
+
+def _version_shown(kind: str, row: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
+    """A document as it was; null when it was retired. Only admins see whose key it was."""
+    body = orjson.loads(row["body"])
+    shown = {"version": row["version"], "changed_at": utc(row["changed_at"])}
+    if caller.buyer is None:
+        shown["changed_by"] = row["changed_by"]
+    return shown | {kind: None if body is None else changes.shown(kind, body, caller)}
 
 
 def _filters(request: web.Request, *names: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from aiohttp import web
 from buyers.money import parse_micros
 from exchange import receipt
 from exchange.deadline import Deadline
-from exchange.ending import stored_request
+from exchange.ending import known_attempt, sold_answer, stored_request
 from exchange.errors import ClaimLost, Refusal, StoreUnavailable
 from exchange.http.desk import Desk, wait_ms
 from exchange.http.pings import store_ping
@@ -19,12 +19,12 @@ from exchange.http.problems import json_response
 from exchange.http.requests import ReadPing, find_market, read_ping, read_post, read_post_fields
 from exchange.http.waiting import answer_of_lead, lead_timeline, pending
 from exchange.ids import read_id, write_id
-from exchange.lead import Lead, Progress
+from exchange.lead import Ending, Lead, Progress
 from exchange.pinging import hold_auction
 from exchange.sale import run_sale
 from exchange.sellers import Seller
 from exchange.store.pings import utc
-from exchange.store.rows import ClaimKey, LeadRow, LeadState, NewLead
+from exchange.store.rows import AttemptRow, ClaimKey, LeadRow, LeadState, NewLead
 
 
 class LeadDesk:
@@ -173,7 +173,7 @@ class LeadDesk:
         sound = work.done() and not work.cancelled() and work.exception() is None
         if sound and (answer := work.result()) is not None:
             return json_response(answer)
-        if progress.intent:
+        if progress.intents:
             return pending(lead.id, lead.ping_id, test=lead.test)
         progress.gone = True  # nothing has left, and now nothing will
         raise Refusal(503, "unavailable", retry_after_s=1)
@@ -237,20 +237,34 @@ class LeadDesk:
         rows = await self._house.store.leads_by_external_id(seller.id, external_id)
         return json_response({"items": [await self._seen(row) for row in rows], "next": None})
 
+    def _now_sold(
+        self, row: LeadRow, answer: dict[str, Any], attempts: list[AttemptRow]
+    ) -> dict[str, Any]:
+        """The final answer; of a shared lead with posts that nobody had answered, as it stands now."""
+        catalogue = self._house.catalogue
+        market, seller = catalogue.markets.get(row.vertical), catalogue.sellers.get(row.seller)
+        if "pending" not in answer or market is None or seller is None:
+            return answer
+        ending = Ending(attempts=tuple(map(known_attempt, attempts)), skipped=())
+        del answer["pending"]
+        return answer | sold_answer(self._house, market, seller, ending)
+
     async def _seen(self, row: LeadRow) -> dict[str, Any]:
         attempts = await self._house.store.attempts(row.id)
+        sold = row.state is LeadState.SOLD
+        reversals = await self._house.store.reversals(row.id) if sold else []
         shown: dict[str, Any] = {
             "lead_id": write_id("lead", row.id, test=row.test),
             "ping_id": write_id("ping", row.ping_id, test=row.test),
             "outcome": "pending",
         }
         if row.answer is not None:
-            shown = orjson.loads(row.answer)
+            shown = self._now_sold(row, orjson.loads(row.answer), attempts)
         elif row.state is LeadState.GONE:
             shown |= {"outcome": "unsold", "reason": "seller_gone"}
         return shown | {
             "vertical": row.vertical,
             "external_id": row.external_id,
             "created_at": utc(row.created_at),
-            "timeline": lead_timeline(row, attempts),
+            "timeline": lead_timeline(row, attempts, reversals, shown.get("currency", "USD")),
         }

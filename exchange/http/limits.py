@@ -10,13 +10,17 @@ from exchange.errors import Refusal
 from exchange.settings import HttpSettings
 
 
-async def read_object(request: web.Request, settings: HttpSettings) -> dict[str, Any]:
-    """Refuses with 413, 408 or 400; aiohttp itself has no time limit on bodies."""
-    if (request.content_length or 0) > settings.body_bytes_max:
-        raise _too_large(settings)
+async def read_object(
+    request: web.Request, settings: HttpSettings, bytes_max: int | None = None
+) -> dict[str, Any]:
+    """Refuses with 413, 408 or 400; aiohttp itself has no time limit on bodies. `bytes_max` None:
+    as large as any lead may be."""
+    bytes_max = bytes_max or settings.body_bytes_max
+    if (request.content_length or 0) > bytes_max:
+        raise _too_large(bytes_max)
     try:
         async with asyncio.timeout(settings.body_timeout_s):
-            raw = await _read(request, settings)
+            raw = await _read(request, bytes_max)
     except TimeoutError:
         raise Refusal(408, "body_timeout", "the body did not arrive in time") from None
     try:
@@ -25,15 +29,15 @@ async def read_object(request: web.Request, settings: HttpSettings) -> dict[str,
         raise Refusal(400, "not_json", f"the body {error}") from None
 
 
-async def _read(request: web.Request, settings: HttpSettings) -> bytes:
+async def _read(request: web.Request, bytes_max: int) -> bytes:
     chunks, size = [], 0
     async for chunk in request.content.iter_any():
         size += len(chunk)
-        if size > settings.body_bytes_max:
-            raise _too_large(settings)
+        if size > bytes_max:
+            raise _too_large(bytes_max)
         chunks.append(chunk)
     return b"".join(chunks)
 
 
-def _too_large(settings: HttpSettings) -> Refusal:
-    return Refusal(413, "too_large", f"the body may have at most {settings.body_bytes_max} bytes")
+def _too_large(bytes_max: int) -> Refusal:
+    return Refusal(413, "too_large", f"the body may have at most {bytes_max} bytes")

@@ -82,11 +82,11 @@ class PingDesk:
 async def store_ping(house: House, auction: Auction, began_s: float) -> dict[str, Any]:
     """Commit an auction and return its answer."""
     asking = auction.asking
-    best = auction.ranking.placed[0] if auction.ranking.placed else None
-    # A quote is as good as the bid behind it: a bid may live shorter than the quote would.
+    winners = auction.ranking.winners
+    # A quote is as good as the bids behind it: a bid may live shorter than the quote would.
     lives_s = house.settings.ping.quote_ttl_s
-    if best is not None and best.offer.expires_in_s is not None:
-        lives_s = min(lives_s, best.offer.expires_in_s)
+    expiries = [one.offer.expires_in_s for one in winners if one.offer.expires_in_s is not None]
+    lives_s = min(lives_s, *expiries) if expiries else lives_s
     expires_at = house.store.now() + timedelta(seconds=lives_s)
     answer = quote(auction, round((house.now_s() - began_s) * 1000)) | {
         "expires_at": utc(expires_at)
@@ -97,7 +97,7 @@ async def store_ping(house: House, auction: Auction, began_s: float) -> dict[str
             id=auction.ping_id,
             seller=asking.seller.id,
             expires_at=expires_at,
-            price_micros=best.net_micros if best else None,
+            price_micros=auction.ranking.net_micros if winners else None,
             external_id=asking.external_id,
             test=asking.test,
             receipt=receipt.dump(record),
@@ -111,7 +111,8 @@ def quote(auction: Auction, elapsed_ms: int) -> dict[str, Any]:
     """A ping's answer without its expiry."""
     asking = auction.asking
     head = {"ping_id": write_id("ping", auction.ping_id, test=asking.test)}
-    if not auction.ranking.placed:
+    ranking = auction.ranking
+    if not ranking.winning:
         return head | {
             "outcome": "no_bid",
             "reason": auction.reason,
@@ -121,9 +122,9 @@ def quote(auction: Auction, elapsed_ms: int) -> dict[str, Any]:
     currency = asking.market.vertical.currency
     return head | {
         "outcome": "bid",
-        "price": format_micros(auction.ranking.placed[0].net_micros, currency),
+        "price": format_micros(ranking.net_micros, currency),
         "currency": currency,
-        "exclusive": True,
-        "shares": 1,
+        "exclusive": not ranking.is_shared,
+        "shares": ranking.winning,
         "elapsed_ms": elapsed_ms,
     }

@@ -8,8 +8,9 @@ import orjson
 
 from buyers.money import format_micros
 from exchange.ids import write_id
+from exchange.returns import BY_POLICY
 from exchange.store.pings import utc
-from exchange.store.rows import LateBid, LeadRow
+from exchange.store.rows import LateBid, LeadRow, ReturnRow
 
 _MONEY: Final = frozenset(
     {"floor", "price", "pay", "net", "min", "payout", "min_price", "margin_fixed", "price_said_micros"}
@@ -118,6 +119,37 @@ def sale_shown(row: Mapping[str, Any]) -> dict[str, Any]:
         "buyer_ref": said.get("buyer_ref"),
         "at": utc(row["created_at"]),
         "settled_at": when(row["settled_at"]),
+    }
+
+
+def return_shown(row: ReturnRow, *, to_buyer: bool) -> dict[str, Any]:
+    """A return. Its buyer learns whether a person decided, not which, and nothing of the seller's money."""
+    decided_by = row.decided_by
+    if to_buyer and decided_by not in {None, BY_POLICY}:
+        decided_by = "operator"
+    shown = {
+        "return_id": write_id("ret", row.id),
+        "lead_id": write_id("lead", row.lead_id),
+        "contract": row.contract,
+        "reason": row.reason,
+        "note": row.note,
+        "status": row.status,
+        "price": money(row.price_micros, row.currency),
+        "currency": row.currency,
+        "requested_at": utc(row.requested_at),
+        "decided_at": when(row.decided_at),
+        "decided_by": decided_by,
+        "decision_note": row.decision_note,
+    }
+    if to_buyer:
+        return shown
+    return shown | {
+        "buyer": row.buyer,
+        "attempt_id": write_id("att", row.attempt_id),
+        "requested_by": row.requested_by,
+        "payout": money(row.payout_micros, row.currency),
+        "reverse_payout": row.reverse_payout,
+        "restore_cap": row.restore_cap,
     }
 
 

@@ -73,6 +73,7 @@ def read_ping(
     one_step: bool,
 ) -> ReadPing:
     """A ping, or a one-step lead. Refuses with 422 and every problem."""
+    seller = catalogue.sellers.get(seller.id, seller)  # as this snapshot has him
     market = find_market(body, seller, catalogue)
     model = LeadEnvelope if one_step else PingEnvelope
     envelope, problems = _check(model, body)
@@ -91,6 +92,7 @@ def read_ping(
     return ReadPing(
         Asking(
             seller=seller,
+            catalogue=catalogue,
             market=market,
             fields=fields,
             whole=one_step,

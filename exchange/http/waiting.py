@@ -1,16 +1,18 @@
 """Answers for leads that somebody else is selling, or sold before."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from aiohttp import web
 
+from buyers.money import format_micros
 from exchange.deadline import Deadline
 from exchange.house import House
 from exchange.http.problems import json_response
 from exchange.ids import write_id
-from exchange.store.rows import AttemptRow, AttemptState, LeadRow, LeadState
+from exchange.store.rows import AttemptRow, AttemptState, LeadRow, LeadState, Reversal
 
 _LOOK_EVERY_S: Final = 0.05
 
@@ -45,7 +47,12 @@ def pending(lead_id: UUID, ping_id: UUID, *, test: bool) -> web.Response:
     return json_response(body, 202, {"Retry-After": "2"})
 
 
-def lead_timeline(row: LeadRow, attempts: list[AttemptRow]) -> list[dict[str, Any]]:
+def lead_timeline(
+    row: LeadRow,
+    attempts: list[AttemptRow],
+    reversals: Sequence[Reversal] = (),
+    currency: str = "USD",
+) -> list[dict[str, Any]]:
     """A lead as its seller may see it: what happened when, no buyers, no prices but his own."""
 
     def since_ms(moment: Any) -> int:
@@ -61,4 +68,9 @@ def lead_timeline(row: LeadRow, attempts: list[AttemptRow]) -> list[dict[str, An
             events.append({"at_ms": None, "event": one.state.value, "attempt": number})
     if row.closed_at is not None:
         events.append({"at_ms": since_ms(row.closed_at), "event": row.state.value})
+    numbers = {one.id: number for number, one in enumerate(attempts, 1)}
+    for lost in reversals:  # the answer stays what it was; this is what came after
+        amount = format_micros(lost.amount_micros, currency)
+        at_ms, number = since_ms(lost.at), numbers[lost.attempt_id]
+        events.append({"at_ms": at_ms, "event": "returned", "attempt": number, "amount": amount})
     return events

@@ -9,6 +9,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from buyers.guard import Guard
+from buyers.wire import Wire, WireLimits
 from exchange import log
 from exchange.app import health_routes
 from exchange.errors import StoreUnavailable
@@ -28,6 +29,8 @@ _OPEN: Final = """SELECT state, count(*), coalesce(max(extract(epoch FROM now() 
 FROM attempt WHERE state IN ('intent', 'unconfirmed') GROUP BY state"""
 _HELD: Final = """SELECT y.currency, sum(a.price)::float8 FROM attempt a JOIN buyer y ON y.id = a.buyer_id
 WHERE a.state IN ('intent', 'unconfirmed') GROUP BY 1"""
+_RETURNS: Final = """SELECT y.slug, r.status, count(*) FROM sale_return r JOIN buyer y ON y.id = r.buyer_id
+WHERE r.requested_at > now() - interval '30 days' GROUP BY 1, 2"""
 _ALIVE: Final = "SELECT count(*) FROM worker WHERE beat_at > now() - interval '3 s'"
 _CURRENCIES: Final = "SELECT slug, body->>'currency' FROM document WHERE kind = 'vertical'"
 _OLD_CLAIMS: Final = "DELETE FROM claim WHERE created_at < now() - interval '25 hours'"
@@ -42,12 +45,15 @@ class Office:
         self.db = self.store.db
         listeners = frozenset(map(split_address, (orders.listen, orders.office_listen)))
         vault = Vault(bytes.fromhex(orders.master_key), secrets.token_bytes)
+        guard = Guard(allowed_networks=tuple(settings.allowed_networks), own_listeners=listeners)
+        self.wire = Wire(guard=guard, limits=WireLimits())  # certification only
         self.admin = AdminDesk(
             self.store,
             vault,
-            Guard(allowed_networks=tuple(settings.allowed_networks), own_listeners=listeners),
+            guard,
             settings.http,
             KeyRing(StoredKeys(self.db), vault, remembers=False),
+            self.wire,
         )
         self.metrics = OfficeMetrics(Path(orders.metrics_dir))
 
@@ -90,6 +96,9 @@ class Office:
         self.metrics.held.clear()
         for currency, micros in await self.db.fetch(_HELD):
             self.metrics.held.labels(currency).set(micros)
+        self.metrics.returns.clear()
+        for buyer, status, count in await self.db.fetch(_RETURNS):
+            self.metrics.returns.labels(buyer, status).set(count)
         self.metrics.workers.set(await self.db.fetchval(_ALIVE))
 
     async def chores(self) -> None:
@@ -108,6 +117,7 @@ class Office:
         say_ready()
         await stop.wait()
         chores.cancel()
+        await self.wire.close()  # ends certifications: their requests are not waited for
         await runner.cleanup()
         await self.store.close()
 

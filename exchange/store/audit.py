@@ -13,6 +13,7 @@ from exchange.books import (
     BookedBucket,
     BookedBuyer,
     BookedLead,
+    BookedReturn,
     BookedTransfer,
     Snapshot,
 )
@@ -28,9 +29,10 @@ _TRANSFERS = "SELECT ref, kind, debit, credit, amount FROM transfer"
 _BUCKETS = """SELECT b.id, cap.owner, cap.kind, b.money, b.transient, b.lim, b.used
 FROM bucket b JOIN cap ON cap.id = b.cap_id ORDER BY b.id"""
 _LEADS = "SELECT id, state, test FROM lead"
-_ATTEMPTS = """SELECT id, lead_id, buyer_id, seller_account, margin_account, slot, state, price, payout, buckets,
+_ATTEMPTS = """SELECT id, lead_id, buyer_id, seller_account, margin_account, slot, shares, state, price, payout, buckets,
   created_at, next_try_at FROM attempt"""
-_BUCKETS_AT = 9
+_BUCKETS_AT = 10
+_RETURNS = "SELECT id, attempt_id, status, reverse_payout, buckets FROM sale_return"
 _RECEIPTS = "SELECT receipt FROM ping ORDER BY id DESC LIMIT $1"
 _PRICES = """SELECT a.lead_id, a.contract, a.price, l.request FROM attempt a JOIN lead l ON l.id = a.lead_id
 WHERE a.tier = 'auction' ORDER BY a.id DESC LIMIT $1"""
@@ -81,6 +83,7 @@ async def _read(connection: "asyncpg.Connection[asyncpg.Record]") -> Snapshot:
         buckets=await _all(connection, _BUCKETS, BookedBucket),
         leads=await _all(connection, _LEADS, BookedLead),
         attempts=await _all(connection, _ATTEMPTS, _attempt),
+        returns=await _all(connection, _RETURNS, _return),
     )
 
 
@@ -94,3 +97,8 @@ def _attempt(*columns: Any) -> BookedAttempt:
     values = list(columns)
     values[_BUCKETS_AT] = tuple(values[_BUCKETS_AT])
     return BookedAttempt(*values)
+
+
+def _return(*columns: Any) -> BookedReturn:
+    id_, attempt, status, reverse_payout, buckets = columns
+    return BookedReturn(id_, attempt, status, reverse_payout, tuple(buckets))

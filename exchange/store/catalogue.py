@@ -1,130 +1,288 @@
-"""Reads the catalogue from its documents."""
+"""The live catalogue: reads what changed, compiles that and nothing else, in slices.
 
+A snapshot is never changed: who began an auction with one ends with it. A refresh reads one
+consistent view of the database, makes the next snapshot beside the present one, and puts it in
+force by one assignment; if it fails half-way, nothing has happened.
+"""
+
+import asyncio
+import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any, Final
+from weakref import WeakValueDictionary, finalize
 
 import orjson
 
-from buyers.contract import Buyer, Contract
-from exchange.catalogue import Catalogue, Market, market_of
-from exchange.documents import (
-    buyer_value,
-    contract_value,
-    plan_value,
-    seller_value,
-)
+from buyers.contract import Condition
+from exchange.catalogue import EMPTY, Catalogue, Entry, Market, entry_of
+from exchange.conditions import filter_value, find_field
+from exchange.documents import contract_value
+from exchange.geo import within
 from exchange.sealing import Vault
+from exchange.store.certificates import as_certified
 from exchange.store.database import Database
-from exchange.verticals import read_vertical
+from exchange.store.draft import Draft, Known
+from exchange.store.pace import Pace, uncollected
+from exchange.store.stored import (
+    KINDS,
+    ContractScope,
+    Documents,
+    Fetches,
+    Listed,
+    Look,
+    StoredCertificate,
+    StoredDocument,
+    list_all,
+    list_newer,
+    list_these,
+    read_accounts,
+    read_certified,
+    read_documents,
+    read_look,
+    read_open,
+    read_stored,
+)
+from exchange.verticals import Vertical
 
-KINDS = ("vertical", "plan", "seller", "buyer", "contract")
+__all__ = [
+    "KINDS", "ContractScope", "Documents", "LiveCatalogue", "StoredCertificate", "StoredDocument",
+    "load_catalogue", "read_documents",
+]  # fmt: skip
 
-_READ: Final = """
-SELECT d.kind, d.slug, d.id, d.body::text, d.secret, d.version,
-       coalesce(b.paused, c.paused, false) AS paused, d.deleted
-FROM document d
-LEFT JOIN buyer b ON d.kind = 'buyer' AND b.id = d.id
-LEFT JOIN contract c ON d.kind = 'contract' AND c.id = d.id """
-# What is retired buys and sells nothing more; leads that are open need it to come to their end.
-_IN_FORCE: Final = """WHERE NOT d.deleted OR d.kind IN ('vertical', 'seller', 'buyer') OR d.id IN (
-  SELECT contract_id FROM attempt WHERE state IN ('intent', 'unconfirmed')) ORDER BY d.kind, d.slug"""
-# One contract and what it stands on, by what is stored and by what is wanted.
-_OF_CONTRACT: Final = """
-WHERE (d.kind = 'contract' AND d.slug = $1)
-  OR (d.kind IN ('vertical', 'plan') AND d.slug IN ($2, (SELECT body->>'vertical' FROM document WHERE kind = 'contract' AND slug = $1)))
-  OR (d.kind = 'buyer' AND d.slug IN ($3, (SELECT body->>'buyer' FROM document WHERE kind = 'contract' AND slug = $1)))"""
-_VERSION: Final = "SELECT coalesce(max(version), 0) FROM document"
+_MANY: Final = 100  # contracts at once, beyond which the search for cycles waits
+_LONG: Final = 200  # values of one condition, beyond which they are read in slices
 
-
-class Fetches(Protocol):
-    """A database, or a connection of one inside a transaction."""
-
-    async def fetch(self, sql: str, *args: Any) -> list[Any]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class StoredDocument:
-    id: int
-    body: dict[str, Any]
-    secret: bytes | None
-    version: int
-    paused: bool
-    deleted: bool = False  # retired
+# As long as a contract holds a set, another that lists the same values gets that one.
+_Sets = WeakValueDictionary[tuple[str, bytes], frozenset[Any]]
 
 
-Documents = dict[str, dict[str, StoredDocument]]
+async def load_catalogue(db: Database, vault: Vault, known: Catalogue = EMPTY) -> Catalogue:
+    """The snapshot as it is now, read from nothing. Field checks of `known` are taken over."""
+    live = LiveCatalogue(db, vault, _raise, known)
+    await live.refresh()
+    return live.snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class ContractScope:
-    """What a change of one contract has to look at, instead of everything."""
-
-    slug: str
-    vertical: str
-    buyer: str
+def _raise(_where: str, error: BaseException) -> None:
+    raise error
 
 
-async def read_documents(db: Fetches, scope: ContractScope | None = None) -> Documents:
-    """Every document by kind and slug, the retired ones too; or those of a scope."""
-    if scope is None:
-        return _by_kind(await db.fetch(_READ))
-    return _by_kind(await db.fetch(_READ + _OF_CONTRACT, scope.slug, scope.vertical, scope.buyer))
+class LiveCatalogue:
+    """One process's catalogue; `refresh()` whenever the database may have changed.
+
+    `broke` is told of a contract that cannot be read: it is out of force until it is written again,
+    and the others are not kept waiting for it.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        vault: Vault,
+        broke: Callable[[str, BaseException], None],
+        known: Catalogue = EMPTY,
+    ) -> None:
+        self._db = db
+        self._vault = vault
+        self._broke = broke
+        self._known = Known(snapshot=replace(EMPTY, markets=known.markets))
+        self._everything = True
+        self._sets: _Sets = WeakValueDictionary()
+        self._leaving: set[asyncio.Task[None]] = set()
+        self.pace = Pace()
+        self.compiled = 0  # contracts, since the process began
+
+    @property
+    def snapshot(self) -> Catalogue:
+        return self._known.snapshot
+
+    def distrust(self) -> None:
+        """The database may be another one now: the next refresh compares every document."""
+        self._everything = True
+
+    async def refresh(self) -> None:
+        """Bring the snapshot up to date. Raises StoreUnavailable; then it is as it was."""
+        async with (
+            self._db.connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            look = await read_look(connection)
+            draft, changed = await self._changed(connection, look)
+            before = draft.known.snapshot.markets
+            with ExitStack() as stack:
+                await self._read(connection, draft, changed, stack)
+                await self._open_accounts(connection, draft)
+                await draft.come_into_force(look, self.pace)
+        self._known, self._everything = draft.known, False
+        self._let_go(draft, before)
+
+    # --- what changed ---------------------------------------------------------------------------
+
+    async def _changed(self, db: Fetches, look: Look) -> tuple[Draft, dict[int, Listed]]:
+        """A draft, and the documents that have to be read again for it."""
+        known = self._known
+        found: dict[int, Listed] = {}
+        if self._everything or look.version < known.look.version:
+            known, found = await self._differing(db)
+        else:
+            async for one in list_newer(db, known.look.version):
+                found[one.id] = one
+                await self.pace.breathe()
+        draft = Draft(known)
+        touched = set(look.paused_buyers ^ known.look.paused_buyers)
+        touched |= look.paused_contracts ^ known.look.paused_contracts
+        if known.retired:
+            touched |= known.retired - await read_open(db, known.retired)
+        if look.certificates != known.look.certificates:
+            draft.certified = await read_certified(db)
+            touched |= {id_ for id_, _ in draft.certified.items() ^ known.certified.items()}
+        for listed in await list_these(db, touched - found.keys()):
+            found[listed.id] = listed
+        return draft, found
+
+    async def _differing(self, db: Fetches) -> tuple[Known, dict[int, Listed]]:
+        """Every document is compared; if one is missing this is another database: from nothing."""
+        found: dict[int, Listed] = {}
+        everything: dict[int, Listed] = {}
+        held = self._known.held
+        missing = len(held)
+        async for one in list_all(db):
+            everything[one.id] = one
+            known = held.get(one.id)
+            missing -= known is not None
+            if known is None or (known.version, known.slug) != (one.version, one.slug):
+                found[one.id] = one
+            await self.pace.breathe()
+        if not missing:
+            return self._known, found
+        return Known(snapshot=replace(EMPTY, markets=self._known.snapshot.markets)), everything
+
+    # --- reading and compiling ------------------------------------------------------------------
+
+    async def _read(
+        self, db: Fetches, draft: Draft, changed: Mapping[int, Listed], stack: ExitStack
+    ) -> None:
+        take = {
+            "vertical": draft.put_vertical, "plan": draft.put_plan,
+            "seller": draft.put_seller, "buyer": draft.put_buyer,
+        }  # fmt: skip
+        by_kind: dict[str, list[Listed]] = defaultdict(list)
+        for one in changed.values():
+            by_kind[one.kind].append(one)
+            draft.hold(one)
+            await self.pace.breathe()
+        for kind in KINDS[:-1]:
+            async for document in read_stored(db, by_kind[kind], self.pace):
+                take[kind](document)
+        standing: list[Listed] = []
+        for one in by_kind["contract"]:
+            if one.ended:
+                draft.drop_contract(one)
+            else:
+                standing.append(one)
+            await self.pace.breathe()
+        for vertical in draft.outdated:
+            for contract, _ in draft.markets[vertical].contracts:
+                if contract.id not in changed:
+                    standing.append(draft.known.held[contract.id])
+                await self.pace.breathe()
+        if len(standing) > _MANY:
+            stack.enter_context(uncollected())
+        async for document in read_stored(db, standing, self.pace):
+            await self._compile(draft, document)
+        await draft.follow_buyers(self.pace)
+
+    async def _compile(self, draft: Draft, document: StoredDocument) -> None:
+        """One contract, out of force if it cannot be read."""
+        entry = None
+        try:
+            vertical = draft.markets[document.body["vertical"]].vertical
+            for one in document.body["filters"]:
+                await self._read_long_lists(one, vertical)
+            entry = self._entry(draft, document, vertical)
+        except Exception as error:  # noqa: BLE001 - one bad document must not hold up the others
+            self._broke("catalogue", error)
+        draft.put_contract(document, entry)
+
+    def _entry(self, draft: Draft, document: StoredDocument, vertical: Vertical) -> Entry:
+        body = document.body
+        assert document.secret is not None, "every stored contract has a secret"
+        contract = contract_value(
+            document.id,
+            body,
+            draft.buyer(body["buyer"]),
+            vertical,
+            self._vault.open_text(f"contract:{body['slug']}", document.secret),
+            active=not (document.paused or document.deleted),
+            version=document.version,
+            near=within,
+        )
+        self.compiled += 1
+        return entry_of(as_certified(contract, document.certificate))
+
+    async def _read_long_lists(self, condition: dict[str, Any], vertical: Vertical) -> None:
+        """Puts sets in the place of lists that are too long to be read in one slice."""
+        for inner in condition.get("any", ()):
+            await self._read_long_lists(inner, vertical)
+        if "not" in condition:
+            await self._read_long_lists(condition["not"], vertical)
+        values: Any = condition.get("value")
+        listed = isinstance(values, list) and condition.get("op") in {"in", "not_in"}
+        if listed and len(values) > _LONG:
+            condition["value"] = await self._set_of(condition, values, vertical)
+
+    async def _set_of(
+        self, condition: dict[str, Any], values: list[Any], vertical: Vertical
+    ) -> frozenset[Any]:
+        await self.pace.breathe()
+        field = find_field(vertical, condition["field"])
+        assert field is not None, "a stored filter was checked"
+        digest = hashlib.blake2b(orjson.dumps(values), digest_size=16).digest()
+        found = self._sets.get((field.type, digest))
+        if found is None:
+            normal: set[Any] = set()
+            for first in range(0, len(values), _LONG):
+                part = {**condition, "value": values[first : first + _LONG]}
+                read = filter_value(part, vertical)
+                assert isinstance(read, Condition)
+                normal |= read.value
+                await self.pace.breathe()
+            found = self._sets[field.type, digest] = frozenset(normal)
+        return found
+
+    async def _open_accounts(self, db: Fetches, draft: Draft) -> None:
+        async for id_, kind, owner, currency in read_accounts(db, draft.known.look.account):
+            if kind == "payable":
+                draft.payable[owner, currency] = id_
+            else:
+                draft.margin[currency] = id_
+            await self.pace.breathe()
+
+    # --- what is left behind --------------------------------------------------------------------
+
+    def _let_go(self, draft: Draft, before: Mapping[str, Market]) -> None:
+        """When many contracts were replaced, the last auction that saw them would free them all at
+        once, in one turn of the loop."""
+        for vertical, market in before.items():
+            if draft.read_in(vertical) > _MANY and market.contracts:
+                unseen = asyncio.Event()
+                finalize(market, unseen.set).atexit = False
+                left = list(market.contracts)
+                task = asyncio.create_task(_free(left, unseen, self.pace), name="let go")
+                self._leaving.add(task)
+                task.add_done_callback(self._leaving.discard)
+
+    async def close(self) -> None:
+        for task in self._leaving:
+            task.cancel()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
 
 
-def _by_kind(rows: Iterable[Iterable[Any]]) -> Documents:
-    found: Documents = {kind: {} for kind in KINDS}
-    for kind, slug, id_, body, *rest in rows:
-        found[kind][slug] = StoredDocument(id_, orjson.loads(body), *rest)
-    return found
-
-
-async def load_catalogue(db: Database, vault: Vault, known: Catalogue) -> Catalogue:
-    """The snapshot as it is now. What did not change since `known` is not compiled again."""
-    version = await db.fetchval(_VERSION)  # first: what is read next is at least that new
-    documents = _by_kind(await db.fetch(_READ + _IN_FORCE))
-    accounts = await db.fetch(
-        "SELECT id, kind, owner, currency FROM account WHERE kind IN ('payable', 'margin')"
-    )
-    paused = await db.fetchval("SELECT paused FROM house")
-    sellers = {
-        one.id: seller_value(one.id, one.body, active=not one.deleted)
-        for one in documents["seller"].values()
-    }
-    buyers = {
-        slug: buyer_value(one.id, one.body, active=not (one.paused or one.deleted))
-        for slug, one in documents["buyer"].items()
-    }
-    return Catalogue(
-        version=version,
-        markets=_markets(documents, buyers, vault, known),
-        sellers=sellers,
-        sellers_by_slug={seller.slug: seller for seller in sellers.values()},
-        buyers={buyer.id: buyer for buyer in buyers.values()},
-        payable={
-            (owner, currency): id_ for id_, kind, owner, currency in accounts if kind == "payable"
-        },
-        margin={currency: id_ for id_, kind, _, currency in accounts if kind == "margin"},
-        paused=paused,
-    )
-
-
-def _markets(
-    documents: Documents, buyers: Mapping[str, Buyer], vault: Vault, known: Catalogue
-) -> dict[str, Market]:
-    plans = {slug: plan_value(one.body) for slug, one in documents["plan"].items()}
-    verticals = {slug: read_vertical(one.body) for slug, one in documents["vertical"].items()}
-    contracts: dict[str, list[Contract]] = defaultdict(list)
-    for slug, one in documents["contract"].items():
-        vertical = verticals[one.body["vertical"]]
-        buyer = buyers[one.body["buyer"]]
-        assert one.secret is not None, "every stored contract has a secret"
-        secret = vault.open_text(f"contract:{slug}", one.secret)
-        trades = not (one.paused or one.deleted)
-        contract = contract_value(one.id, one.body, buyer, vertical, secret, active=trades)
-        contracts[vertical.slug].append(contract)
-    return {
-        slug: market_of(vertical, plans.get(slug), contracts[slug], known.markets.get(slug))
-        for slug, vertical in verticals.items()
-    }
+async def _free(left: list[Entry], unseen: asyncio.Event, pace: Pace) -> None:
+    await unseen.wait()
+    while left:
+        left.pop()
+        await pace.breathe()

@@ -8,6 +8,7 @@ from exchange.sealing import Vault
 from exchange.store.database import Database
 
 _LIVE = "SELECT id, role, owner, digest FROM api_key WHERE revoked_at IS NULL"
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,18 @@ class ListedKey:
 
 
 async def live_keys(db: Database) -> dict[bytes, Key]:
-    """Every key that opens something, by digest."""
-    return {bytes(r[3]): Key(r[0], r[1], r[2]) for r in await db.fetch(_LIVE)}
+    """Every key that opens something, by digest; read a page at a time, for the loop's sake.
+
+    One that is made or revoked meanwhile may be missed: whoever reloads on a change does so again.
+    """
+    found: dict[bytes, Key] = {}
+    after, pages = "", True
+    while pages:
+        rows = await db.fetch(f"{_LIVE} AND id > $1 ORDER BY id LIMIT {_PAGE}", after)
+        found.update((bytes(r[3]), Key(r[0], r[1], r[2])) for r in rows)
+        pages = len(rows) == _PAGE
+        after = rows[-1][0] if pages else after
+    return found
 
 
 async def find_key(db: Database, digest: bytes) -> Key | None:

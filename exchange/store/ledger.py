@@ -21,11 +21,11 @@ from exchange.store.rows import (
     Verdict,
 )
 
-_AWARD = """SELECT award_many($1::uuid[], $2::uuid[], $3::int[], $4::smallint[], $5::bigint[], $6::bigint[],
-  $7::int[], $8::int[], $9::text[], $10::text[], $11)"""
+_AWARD = """SELECT award_many($1::uuid[], $2::uuid[], $3::int[], $4::smallint[], $5::smallint[], $6::bigint[],
+  $7::bigint[], $8::int[], $9::int[], $10::text[], $11::text[], $12::float8[], $13)"""
 _SETTLE = "SELECT settle_many($1::uuid[], $2::int[], $3::text[], $4::bytea[], $5::float8[])"
 
-ATTEMPT_COLUMNS = """id, lead_id, contract_id, buyer_id, contract, tier, state, price, payout, bid_id, fence, tries, detail,
+ATTEMPT_COLUMNS = """id, lead_id, contract_id, buyer_id, contract, tier, state, price, payout, bid_id, slot, shares, fence, tries, detail,
   created_at, settled_at, extract(epoch FROM now() - created_at)::float8"""
 _ATTEMPTS = f"SELECT {ATTEMPT_COLUMNS} FROM attempt WHERE lead_id = $1 ORDER BY created_at, id"  # noqa: S608
 
@@ -34,8 +34,11 @@ _FULL = """
 SELECT c.id, cap.kind FROM cap
 JOIN contract c ON cap.owner IN (c.id, c.buyer_id)
 LEFT JOIN bucket b ON b.cap_id = cap.id AND b.start = bucket_start(cap.period, cap.tz)
-WHERE cap.kind NOT IN ('share', 'pings') AND coalesce(b.lim - b.used, cap.lim) <= 0
+WHERE cap.kind NOT IN ('share', 'pings') AND coalesce(b.lim - b.used, cap.lim) - cap.reserve <= 0
 ORDER BY cap.id DESC"""  # of several full limits the oldest cap is named: the last one read
+_PACED = """
+SELECT cap.owner, coalesce(b.used, 0), cap.lim FROM cap
+LEFT JOIN bucket b ON b.cap_id = cap.id AND b.start = bucket_start(cap.period, cap.tz) WHERE cap.paced"""
 _TURNS = """
 SELECT c, extract(epoch FROM (SELECT max(created_at) FROM attempt
   WHERE contract_id = c AND state NOT IN ('rejected', 'not_sent')))::float8 FROM unnest($1::int[]) c"""
@@ -79,7 +82,10 @@ class Ledger:
 
     async def usage(self) -> Usage:
         rows = await self._ledger_db.fetch(_FULL)
-        return Usage({contract: _REASONS[kind] for contract, kind in rows})
+        paced: dict[int, tuple[tuple[int, int], ...]] = {}
+        for owner, used, limit in await self._ledger_db.fetch(_PACED):
+            paced[owner] = (*paced.get(owner, ()), (used, limit))
+        return Usage({contract: _REASONS[kind] for contract, kind in rows}, paced)
 
     async def turns(self, contracts: Sequence[int], period: str | None) -> Turns:
         last = await self._ledger_db.fetch(_TURNS, list(contracts))
@@ -105,13 +111,15 @@ class Ledger:
             [o.id for o in batch],
             [o.lead_id for o in batch],
             [o.contract_id for o in batch],
-            [0] * len(batch),
+            [o.slot for o in batch],
+            [o.shares for o in batch],
             [o.price_micros for o in batch],
             [o.payout_micros for o in batch],
             [o.seller_account for o in batch],
             [o.margin_account for o in batch],
             [o.tier for o in batch],
             [o.bid_id for o in batch],
+            [o.day_over for o in batch],
             batch[0].owner,
         )
         return [Verdict(v) for v in verdicts]

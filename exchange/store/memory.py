@@ -19,6 +19,7 @@ from exchange.books import (
     broken_invariants,
 )
 from exchange.store.memory_leads import MemoryLeads
+from exchange.store.memory_returns import MemoryReturns
 from exchange.store.memory_rows import MemoryAttempt, MemoryBuyer, MemoryContract, period_left_s
 from exchange.store.rows import Adopted, AttemptRow, AttemptState
 
@@ -27,7 +28,7 @@ _LEASE = timedelta(seconds=60)
 _DUE_MAX, _IDLE_MAX = 20, 100
 
 
-class MemoryStore(MemoryLeads):
+class MemoryStore(MemoryLeads, MemoryReturns):
     """`wall_s` is the store's clock. What is not in the Store protocol sets up or looks inside."""
 
     def __init__(self, wall_s: Callable[[], float]) -> None:
@@ -116,6 +117,7 @@ class MemoryStore(MemoryLeads):
                 for id_, lead in self._leads.items()
             ),
             attempts=tuple(_booked(attempt) for attempt in self._attempts.values()),
+            returns=self._booked_returns(),
         )
 
     # --- workers ----------------------------------------------------------------------------------
@@ -202,7 +204,10 @@ class MemoryStore(MemoryLeads):
             id_
             for id_, lead in self._open_leads.items()
             if lead.owner == worker
-            and not any(one.state.is_open for one in self._by_lead[id_])
+            and (
+                not any(one.state.is_open for one in self._by_lead[id_])
+                or any(one.state is AttemptState.ACCEPTED for one in self._by_lead[id_])
+            )
             and (self._by_lead[id_] or lead.created_at < before)
         ]
         return found[:_IDLE_MAX]
@@ -230,7 +235,7 @@ class MemoryStore(MemoryLeads):
 def _booked(attempt: MemoryAttempt) -> BookedAttempt:
     order = attempt.order
     return BookedAttempt(
-        order.id, order.lead_id, attempt.buyer.id, order.seller_account, order.margin_account, 0,
+        order.id, order.lead_id, attempt.buyer.id, order.seller_account, order.margin_account, order.slot, order.shares,
         attempt.state.value, order.price_micros, order.payout_micros, tuple(attempt.buckets),
         attempt.created_at, attempt.next_try_at,
     )  # fmt: skip

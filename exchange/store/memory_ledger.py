@@ -7,6 +7,7 @@ from uuid import UUID
 
 from buyers.contract import Cap, CapKind
 from exchange.books import BookedTransfer
+from exchange.caps import allowed
 from exchange.eligibility import Usage
 from exchange.plan import Turns
 from exchange.reasons import SkipReason
@@ -47,6 +48,7 @@ class MemoryLedger:
         self._house_paused = False
         self._buyers: dict[int, MemoryBuyer] = {}
         self._contracts: dict[int, MemoryContract] = {}
+        self._dedupe_days: dict[str, int] = {}  # by vertical
         self._accounts: dict[tuple[str, int, str], int] = {}
         self._transfers: list[BookedTransfer] = []
         self._caps: dict[int, list[MemoryCap]] = defaultdict(list)  # by owner
@@ -111,9 +113,22 @@ class MemoryLedger:
             for bucket in cap.buckets.values():
                 bucket.lim += amount_micros
 
+    def set_reserve(self, buyer_id: int, amount_micros: int) -> None:
+        """What must be left of a prepaid buyer's credit after every award."""
+        cap = self._cap(buyer_id, CapKind.CREDIT, "total")
+        assert cap is not None, "only a prepaid buyer has a reserve"
+        cap.reserve = amount_micros
+
+    def dedupe_vertical(self, slug: str, days: int) -> None:
+        """No second sale of a person in this vertical within so many days."""
+        self._dedupe_days[slug] = days
+
     def _set_caps(self, owner: int, timezone: str, caps: Iterable[Cap]) -> None:
         for cap in caps:
             self.set_cap(owner, cap.kind, cap.period, timezone, cap.limit)
+            found = self._cap(owner, cap.kind, cap.period)
+            assert found is not None, "it was just set"
+            found.paced = cap.paced
 
     # --- the trade --------------------------------------------------------------------------------
 
@@ -151,14 +166,25 @@ class MemoryLedger:
             return Verdict.CLOSED
         if contract is None or contract.paused or contract.buyer.paused or self._house_paused:
             return Verdict.PAUSED
-        if any(attempt.is_live for attempt in self._by_lead[order.lead_id]):
+        live = [one for one in self._by_lead[order.lead_id] if one.is_live]
+        if any(_stands_against(one, order, contract.buyer) for one in live):
             return Verdict.ALREADY_SOLD
+        if self._is_sold_in_vertical(lead.new):
+            return Verdict.DUPLICATE_IN_VERTICAL
         if self._is_duplicate(lead.new, contract):
             return Verdict.DUPLICATE
-        for bucket in buckets:
-            if bucket.lim - bucket.used < bucket.units(order.price_micros):
-                return _VERDICTS[bucket.cap.kind]
-        return None
+        full = (_fault(bucket, order) for bucket in buckets)
+        return next((found for found in full if found is not None), None)
+
+    def _is_sold_in_vertical(self, new: NewLead) -> bool:
+        days = self._dedupe_days.get(new.vertical, 0)
+        since = self.now() - timedelta(days=days)
+        return any(
+            attempt.is_live and attempt.created_at > since and _same_person(new, other.new)
+            for other in (self._leads.values() if days else ())
+            for attempt in self._by_lead[other.new.id]
+            if other.new.id != new.id and other.new.vertical == new.vertical
+        )
 
     def _is_duplicate(self, new: NewLead, contract: MemoryContract) -> bool:
         """Whether the buyer has, or may have, a lead of this person within the contract's days."""
@@ -216,13 +242,17 @@ class MemoryLedger:
 
     async def usage(self) -> Usage:
         full: dict[int, SkipReason] = {}
+        paced: dict[int, tuple[tuple[int, int], ...]] = {}
         for contract in self._contracts.values():
             for cap in self._caps_of(contract):
                 bucket = self._bucket(cap)
                 room = bucket.lim - bucket.used if bucket else cap.lim
-                if cap.kind not in {CapKind.SHARE, CapKind.PINGS} and room <= 0:
+                if cap.kind not in {CapKind.SHARE, CapKind.PINGS} and room <= cap.reserve:
                     full.setdefault(contract.id, SkipReason[_VERDICTS[cap.kind].name])
-        return Usage(full)
+                if cap.paced:
+                    use = (bucket.used if bucket else 0, cap.lim)
+                    paced[contract.id] = (*paced.get(contract.id, ()), use)
+        return Usage(full, paced)
 
     async def turns(self, contracts: Sequence[int], period: str | None) -> Turns:
         last, sold = {}, {}
@@ -270,7 +300,7 @@ class MemoryLedger:
             for attempt in self._attempts.values()
             if cap.kind is not CapKind.PINGS
             and cap.owner in {attempt.order.contract_id, attempt.buyer.id}
-            and (attempt.state.is_open if cap.kind is CapKind.CONCURRENT else attempt.is_live)
+            and attempt.counts_for(cap.kind)
             and bucket_start(cap.period, cap.tz, attempt.created_at) == begun
         ]
 
@@ -282,10 +312,28 @@ class MemoryLedger:
         return AttemptRow(
             id=order.id, lead_id=order.lead_id, contract_id=order.contract_id, buyer_id=attempt.buyer.id,
             contract=attempt.contract, tier=order.tier, state=attempt.state, price_micros=order.price_micros,
-            payout_micros=order.payout_micros, bid_id=order.bid_id, fence=attempt.fence, tries=attempt.tries,
+            payout_micros=order.payout_micros, bid_id=order.bid_id, slot=order.slot, shares=order.shares, fence=attempt.fence, tries=attempt.tries,
             detail=attempt.detail, created_at=attempt.created_at, settled_at=attempt.settled_at,
             age_s=(self.now() - attempt.created_at).total_seconds(),
         )  # fmt: skip
+
+
+def _stands_against(live: MemoryAttempt, order: AwardOrder, buyer: MemoryBuyer) -> bool:
+    """Whether a live attempt of the same lead forbids this one: its place or its buyer is taken, or it
+    was sold under another promise."""
+    taken = live.order.slot == order.slot or live.buyer is buyer
+    mixed = live.order.shares != order.shares or (live.order.slot == 0) != (order.slot == 0)
+    return taken or mixed
+
+
+def _fault(bucket: MemoryBucket, order: AwardOrder) -> Verdict | None:
+    """Why a bucket does not take this award; None when it does."""
+    need, cap = bucket.units(order.price_micros), bucket.cap
+    if bucket.lim - bucket.used - cap.reserve < need:
+        return _VERDICTS[cap.kind]
+    if not cap.paced or order.day_over is None:
+        return None
+    return Verdict.PACED if bucket.used + need > allowed(bucket.lim, order.day_over) else None
 
 
 def _same_person(one: NewLead, other: NewLead) -> bool:

@@ -6,7 +6,8 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from buyers.contract import CapKind
-from exchange.store.rows import AttemptState, AwardOrder, LeadState, NewLead
+from exchange.returns import ReturnStatus
+from exchange.store.rows import AttemptState, AwardOrder, LeadState, NewLead, ReturnRow
 
 FAILED = frozenset({AttemptState.REJECTED, AttemptState.NOT_SENT})
 _EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 - bucket starts are local wall times
@@ -90,6 +91,8 @@ class MemoryCap:
     period: str
     tz: str
     lim: int
+    paced: bool = False
+    reserve: int = 0  # credit: what must be left
     buckets: dict[datetime, MemoryBucket] = field(default_factory=dict)
 
 
@@ -120,10 +123,22 @@ class MemoryAttempt:
     detail: bytes | None = None
     next_try_at: datetime | None = None
     settled_at: datetime | None = None
+    returned: ReturnRow | None = None
+    given_back: tuple[int, ...] = ()  # the buckets that its return gave a unit back to
 
     @property
     def is_live(self) -> bool:
         return self.state not in FAILED
+
+    def counts_for(self, kind: CapKind) -> bool:
+        """Whether a cap of this kind that begins now takes it over."""
+        if kind is CapKind.CONCURRENT:
+            return self.state.is_open
+        row = self.returned
+        if row is not None and row.status is ReturnStatus.APPROVED:
+            back = row.restore_cap and kind in {CapKind.SALES, CapKind.SPEND}
+            return self.is_live and not back and kind is not CapKind.CREDIT
+        return self.is_live
 
 
 @dataclass(slots=True, kw_only=True)

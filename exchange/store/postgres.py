@@ -6,10 +6,11 @@ from exchange.store.leads import Leads
 from exchange.store.ledger import Ledger
 from exchange.store.pings import Pings
 from exchange.store.rates import RateLeases
+from exchange.store.returns import Returns
 from exchange.store.workers import Workers
 
 
-class PostgresStore(Pings, Leads, Claims, Ledger, Workers, RateLeases):
+class PostgresStore(Pings, Leads, Claims, Ledger, Workers, RateLeases, Returns):
     """One per process. `name` is what /healthz and the worker table call it."""
 
     def __init__(self, dsn: str, *, name: str, connections_max: int = 4) -> None:
@@ -26,6 +27,7 @@ class PostgresStore(Pings, Leads, Claims, Ledger, Workers, RateLeases):
         Ledger.__init__(self, self.db, awards, settlements)
         Workers.__init__(self, self.db, pulse, name)
         RateLeases.__init__(self, self.db)
+        Returns.__init__(self, self.db)
 
     async def warm(self) -> None:
         """Connect the lanes before anybody uses them: the first quote shall not wait for it."""

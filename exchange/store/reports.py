@@ -49,6 +49,8 @@ FROM document_history h LEFT JOIN LATERAL (
   ORDER BY version DESC LIMIT 1) p ON true
 WHERE h.version < $1 AND ($2::text IS NULL OR h.kind = $2) AND ($3::text IS NULL OR h.slug = $3)
 ORDER BY h.version DESC LIMIT $4"""
+_VERSIONS: Final = """SELECT version, changed_by, changed_at, body::text AS body FROM document_history
+WHERE kind = $1 AND slug = $2 AND version < $3 ORDER BY version DESC LIMIT $4"""
 _CURRENCY: Final = "SELECT body->>'currency' FROM document WHERE kind = 'vertical' AND slug = $1"
 _SLUG: Final = "SELECT slug FROM document WHERE id = $1"
 _FILTERS: Final = {
@@ -115,6 +117,11 @@ async def audit_page(
 ) -> list[Row]:
     """Every change of a document, newest first, beside what it was before."""
     return [dict(row) for row in await db.fetch(_AUDIT, before, kind, slug, limit)]
+
+
+async def versions_page(db: Database, kind: str, slug: str, before: int, limit: int) -> list[Row]:
+    """Every version of one document that was ever in force, newest first."""
+    return [dict(row) for row in await db.fetch(_VERSIONS, kind, slug, before, limit)]
 
 
 async def currency_of(db: Database, vertical: str) -> str:

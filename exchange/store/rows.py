@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from exchange.reasons import RefusedReason
+from exchange.returns import ReturnReason, ReturnStatus
 from exchange.sealing import Sealed
 
 
@@ -18,6 +20,11 @@ class AttemptState(StrEnum):
     @property
     def is_open(self) -> bool:
         return self in {AttemptState.INTENT, AttemptState.UNCONFIRMED}
+
+    @property
+    def has_failed(self) -> bool:
+        """The buyer does not have the lead: another may."""
+        return self in {AttemptState.REJECTED, AttemptState.NOT_SENT}
 
 
 class LeadState(StrEnum):
@@ -121,6 +128,9 @@ class AwardOrder:
     tier: str
     bid_id: str | None
     owner: int
+    slot: int = 0  # 0: exclusive; else the place, 1 to `shares`
+    shares: int = 1  # to how many buyers at most the lead is sold
+    day_over: float | None = None  # of the contract's open day, 0 to 1; None: it paces no cap
 
 
 class Verdict(StrEnum):
@@ -130,10 +140,12 @@ class Verdict(StrEnum):
     CLOSED = "closed"  # the lead has ended, or another worker owns it
     PAUSED = "paused"
     DUPLICATE = "duplicate"  # the buyer has, or may have, a lead of this person
+    DUPLICATE_IN_VERTICAL = "duplicate_in_vertical"  # somebody in this vertical has, or may have
     CAP_SALES = "cap_sales"
     CAP_SPEND = "cap_spend"
     CAP_CONCURRENT = "cap_concurrent"
     CREDIT = "credit"
+    PACED = "paced"  # what the day so far allows of a cap that is spread over it
     BUSY = "busy"  # the rows were locked too long
 
 
@@ -169,6 +181,8 @@ class AttemptRow:
     price_micros: int
     payout_micros: int
     bid_id: str | None
+    slot: int
+    shares: int
     fence: int
     tries: int
     detail: bytes | None
@@ -205,3 +219,69 @@ class Adopted:
     leads: tuple[UUID, ...] = ()
     interrupted: int = 0  # intents that became unconfirmed
     freed: int = 0  # leads and keys that had not started
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnRow:
+    """A sale that somebody wants to give back, and what became of it."""
+
+    id: UUID
+    attempt_id: UUID
+    lead_id: UUID
+    contract: str
+    buyer: str
+    reason: ReturnReason
+    note: str
+    status: ReturnStatus
+    price_micros: int
+    payout_micros: int
+    currency: str
+    reverse_payout: bool
+    restore_cap: bool
+    requested_at: datetime
+    requested_by: str
+    decided_at: datetime | None
+    decided_by: str | None
+    decision_note: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnWish:
+    """What somebody asks for. `attempt_id` is an accepted one."""
+
+    id: UUID
+    attempt_id: UUID
+    contract_id: int
+    reason: ReturnReason
+    note: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """`fresh` False: the sale had been given back before, or was refused."""
+
+    row: ReturnRow | None
+    fresh: bool
+    refused: RefusedReason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """An operator's word. `reverse_payout` and `restore_cap` None: as the policy said."""
+
+    id: UUID
+    approved: bool
+    by: str
+    note: str
+    reverse_payout: bool | None = None
+    restore_cap: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """What a seller lost of a sale that was given back."""
+
+    attempt_id: UUID
+    at: datetime
+    amount_micros: int

@@ -19,6 +19,7 @@ from exchange.store.rows import (
     LeadRow,
     NewLead,
     PingRow,
+    Reversal,
     Settled,
     Settlement,
     Verdict,
@@ -55,6 +56,10 @@ class Store(Protocol):
     async def award(self, order: AwardOrder) -> Verdict: ...
 
     async def settle(self, settlement: Settlement) -> Settled: ...
+
+    async def reversals(self, lead_id: UUID) -> list[Reversal]:
+        """What returns took back from the lead's seller."""
+        ...
 
     async def lease_rate(self, owner: int, rate: int, want: int) -> int:
         """Units granted of this second's `rate`, at most `want`."""
@@ -94,5 +99,5 @@ class Store(Protocol):
         """This worker's intents older than that: an award whose answer was lost."""
 
     async def idle_leads(self, worker: int, younger_than_s: float) -> list[UUID]:
-        """This worker's open leads that nothing is under way for: every attempt has failed or one
-        was settled by somebody else; and those older than that which never had an attempt."""
+        """This worker's open leads that nothing is under way for: every attempt has failed, or one
+        was settled by somebody else or accepted; and those older than that which never had an attempt."""

@@ -62,8 +62,10 @@ RETURNING {ATTEMPT_COLUMNS}"""  # noqa: S608 - columns are a constant
 _STRAY = f"""SELECT {ATTEMPT_COLUMNS} FROM attempt
 WHERE owner = $1 AND state = 'intent' AND created_at < now() - $2 * interval '1 second'"""  # noqa: S608
 
+# One sale of a shared lead is enough for its answer, whatever its other posts are waiting for.
 _IDLE = """SELECT id FROM lead WHERE owner = $1 AND state = 'open'
-  AND NOT EXISTS (SELECT 1 FROM attempt WHERE lead_id = lead.id AND state IN ('intent', 'unconfirmed'))
+  AND (NOT EXISTS (SELECT 1 FROM attempt WHERE lead_id = lead.id AND state IN ('intent', 'unconfirmed'))
+    OR EXISTS (SELECT 1 FROM attempt WHERE lead_id = lead.id AND state = 'accepted'))
   AND (EXISTS (SELECT 1 FROM attempt WHERE lead_id = lead.id) OR created_at < now() - $2 * interval '1 second')
 LIMIT 100"""
 

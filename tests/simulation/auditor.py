@@ -40,7 +40,10 @@ def _leads_end(snapshot: Any) -> Iterator[str]:
 
 def _answers(world: World, snapshot: Any) -> Iterator[str]:
     """I7: every answer has its row, says what the row says, and says it again when asked again."""
-    accepted = {one.lead_id: one for one in snapshot.attempts if one.state == "accepted"}
+    accepted: dict[Any, list[Any]] = defaultdict(list)
+    for one in snapshot.attempts:
+        if one.state == "accepted":
+            accepted[one.lead_id].append(one)
     for seller in world.sellers:
         for told in seller.told:
             if not told.answers:
@@ -56,27 +59,32 @@ def _answers(world: World, snapshot: Any) -> Iterator[str]:
                     yield f"{told.path} {told.key} was answered {told.answers}"
 
 
-def _final(answer: dict[str, Any], accepted: dict[Any, Any]) -> Iterator[str]:
+def _final(answer: dict[str, Any], accepted: dict[Any, list[Any]]) -> Iterator[str]:
+    """Each sale that was told is booked at its price; without `pending` there is no other."""
     found = read_id("lead", answer["lead_id"])
     assert found is not None
-    attempt = accepted.get(found[0])
-    if answer["outcome"] == "sold":
-        if attempt is None:
-            yield f"I7 {answer['lead_id']} was acknowledged as sold and is not"
-        elif attempt.payout != parse_micros(answer["price"]):
-            yield f"I10 {answer['lead_id']} was sold for {answer['price']}, booked {attempt.payout}"
-    elif attempt is not None:
-        yield f"I7 {answer['lead_id']} was acknowledged as {answer['outcome']} and is sold"
+    booked = {f"sale_{one.id.hex}": one.payout for one in accepted.get(found[0], ())}
+    if answer["outcome"] != "sold":
+        if booked:
+            yield f"I7 {answer['lead_id']} was acknowledged as {answer['outcome']} and is sold"
+        return
+    told = {one["sale_id"]: parse_micros(one["price"]) for one in answer["sales"]}
+    if not told or not told.keys() <= booked.keys():
+        yield f"I7 {answer['lead_id']} was acknowledged as sold and is not"
+    elif told.items() - booked.items() or sum(told.values()) != parse_micros(answer["price"]):
+        yield f"I10 {answer['lead_id']} was sold for {answer['price']}, booked {booked}"
+    elif len(booked) - len(told) > answer.get("pending", 0):
+        yield f"I7 {answer['lead_id']}: {len(told)} sales were told, {len(booked)} are booked"
 
 
 def _inboxes(world: World, snapshot: Any) -> Iterator[str]:
     """I6 and I7 on the buyers' side: what they accepted is what the ledger booked, once each."""
     state = {write_id("att", one.id): one for one in snapshot.attempts}
-    holders: dict[str, set[str]] = defaultdict(set)
+    holders: dict[str, list[tuple[str, Any]]] = defaultdict(list)
     seen: set[str] = set()
     for name, book in world.market.books.items():
         for entry in book.accepted():
-            holders[entry.lead_id].add(name)
+            holders[entry.lead_id].append((name, entry.body))
             seen.add(entry.webhook_id)
             attempt = state.get(entry.webhook_id)
             if attempt is None:
@@ -88,9 +96,14 @@ def _inboxes(world: World, snapshot: Any) -> Iterator[str]:
         for entry in book.posts:
             if entry.bodies_differed:
                 yield f"{name} was sent another body under {entry.webhook_id}"
-    for lead_id, names in holders.items():
-        if len(names) > 1:
-            yield f"I6 {lead_id} is in the books of {sorted(names)}"
+    for lead_id, held in holders.items():
+        names = sorted(name for name, _ in held)
+        if len(set(names)) < len(names):
+            yield f"I6 {lead_id} is twice in the books of one of {names}"
+        if len(names) > 1 and any(body["exclusive"] for _, body in held):
+            yield f"I6 {lead_id} was sold exclusively and is in the books of {names}"
+        if len(names) > min(body["shares"] for _, body in held):
+            yield f"I6 {lead_id} is in the books of {names}, more than they were told"
     for webhook_id, attempt in state.items():
         if attempt.state == "accepted" and webhook_id not in seen:
             yield f"I7 {webhook_id} was booked as accepted, its buyer does not have it"

@@ -189,6 +189,7 @@ class World:
         self.refuses = self.rng.choice([0.0, 0.01, 0.05])
         self.loses = self.rng.choice([0.0, 0.01, 0.03])
         self.hang_up = self.rng.choice([0.0, 0.05])
+        self.shares = self.rng.choice([0.0, 0.3, 0.9])  # of the contracts
         self.vault = Vault(self.rng.randbytes(32), self.rng.randbytes)
         self.store = MemoryStore(self.wall_s)
         self.guard = Guard(allowed_networks=(ip_network("127.0.0.0/8"),))
@@ -417,4 +418,6 @@ class World:
             else Pricing(mode=PricingMode.BID),
             filters=tuple(filters),
             caps=caps,
+            is_shared=(is_shared := self.rng.random() < self.shares),
+            max_shares=self.rng.choice([1, 2, 3, 3]) if is_shared else 1,
         )

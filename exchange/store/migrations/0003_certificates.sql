@@ -1,0 +1,9 @@
+-- What certification found out about a contract's endpoint, the last time it was asked.
+CREATE TABLE certificate (
+  contract_id int PRIMARY KEY REFERENCES contract,
+  endpoint bytea NOT NULL,                    -- keyed digest of what was certified: dialect, addresses, secret, idempotent
+  passed boolean NOT NULL,
+  repeats text NOT NULL CHECK (repeats IN ('same_answer', 'conflict', 'sold_twice', 'unknown')),
+  at timestamptz NOT NULL DEFAULT now(),
+  report jsonb NOT NULL);                     -- every check with its verdict, both exchanges; test data only
+CREATE TRIGGER told AFTER INSERT OR UPDATE OR DELETE ON certificate FOR EACH STATEMENT EXECUTE FUNCTION tell_change();
