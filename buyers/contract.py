@@ -1,4 +1,4 @@
-"""A buyer and its standing orders, as frozen values. Reading documents is exchange/documents.py."""
+"""A buyer and its standing orders, as frozen values. Reading documents is exchange/documents."""
 
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -21,7 +21,7 @@ PURE = [
     "buyers.signing", "buyers.guard", "buyers.dialects.standard_v1",
     "exchange.lead", "exchange.verticals", "exchange.fields", "exchange.sellers",
     "exchange.deadline", "exchange.caps", "exchange.eligibility", "exchange.auction", "exchange.plan",
-    "exchange.conditions", "exchange.documents", "exchange.schedules", "exchange.catalogue", "exchange.receipt",
+    "exchange.conditions", "exchange.documents", "exchange.documents.models", "exchange.documents.values", "exchange.schedules", "exchange.catalogue", "exchange.receipt",
     "exchange.reasons", "exchange.errors", "exchange.ids", "exchange.sealing", "exchange.returns",
 ]  # fmt: skip
 # They may also use plain rows of the store: values without a method.
