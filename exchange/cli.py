@@ -250,7 +250,9 @@ def unconfirmed(context: typer.Context) -> None:
 
 @unconfirmed_app.command("settle")
 def settle_unconfirmed(
-    lead: str, outcome: Annotated[str, typer.Argument(help="accepted or rejected")]
+    lead: str,
+    outcome: Annotated[str, typer.Argument(help="accepted or rejected")],
+    contract: Annotated[str | None, typer.Option(help="whose post, if several share it")] = None,
 ) -> None:
     """Say what became of a lead's unconfirmed post. The first definite word wins."""
     if outcome not in {"accepted", "rejected"}:
@@ -259,7 +261,7 @@ def settle_unconfirmed(
     async def body(tool: "Tool") -> None:
         from exchange.operating import settle_by_hand
 
-        said, ok = await settle_by_hand(tool.store, lead, outcome)
+        said, ok = await settle_by_hand(tool.store, lead, outcome, contract)
         typer.echo(said)
         if not ok:
             raise SystemExit(1)

@@ -13,7 +13,7 @@ from exchange.books import broken_invariants, overdue
 from exchange.errors import ExchangeError
 from exchange.ids import read_id, write_id
 from exchange.replay import replay_ping, replay_price
-from exchange.resolving import book_word
+from exchange.resolving import attempt_meant, book_word
 from exchange.settings import Settings
 from exchange.store.audit import read_receipts, read_snapshot
 from exchange.store.embedded import EmbeddedInvalid, EmbeddedPostgres, find_binaries
@@ -78,18 +78,23 @@ async def list_unconfirmed(store: PostgresStore) -> list[str]:
     return lines
 
 
-async def settle_by_hand(store: PostgresStore, text: str, outcome: str) -> tuple[str, bool]:
+async def settle_by_hand(
+    store: PostgresStore, text: str, outcome: str, contract: str | None = None
+) -> tuple[str, bool]:
     """Book a person's word on a lead's unconfirmed post; says what stands, and whether it is that."""
     ids = read_id("lead", text)
     attempts = await store.attempts(ids[0]) if ids else []
     if not attempts:
         return "there is no such lead, or it was never posted", False
-    last = attempts[-1]
-    if last.state is AttemptState.INTENT:
+    meant = attempt_meant(attempts, contract)
+    if meant is None:
+        known = ", ".join(sorted({one.contract for one in attempts}))
+        return f"say whose post, by --contract: {known}", False
+    if meant.state is AttemptState.INTENT:
         return "its post is still under way; ask again in a moment", False
-    settled = await book_word(store, last, AttemptState(outcome))
+    settled = await book_word(store, meant, AttemptState(outcome))
     if settled is Settled.OK:
-        return f"{text} {outcome} ({last.contract})", True
+        return f"{text} {outcome} ({meant.contract})", True
     return f"{text} is {settled.value} already", settled.value == outcome
 
 

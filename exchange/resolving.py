@@ -1,5 +1,6 @@
 """Finds out what became of an unconfirmed post: sends it again where that is safe, or asks."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from buyers.contract import Contract
@@ -68,6 +69,17 @@ async def _ask(
         if not isinstance(result, (Unconfirmed, NotSent)):
             return result
     return await ask_status(house, contract, attempt)
+
+
+def attempt_meant(rows: Sequence[AttemptRow], contract: str | None) -> AttemptRow | None:
+    """The post that a person's word is about: of the contract he names, if he does; the one without
+    an outcome, else the one that was sold, else the last refused. None: he must name one, for several
+    buyers of a shared lead have not said; or there is no such post."""
+    found = [one for one in rows if contract is None or one.contract == contract]
+    if contract is None and sum(one.state.is_open for one in found) > 1:
+        return None
+    rank = {AttemptState.INTENT: 0, AttemptState.UNCONFIRMED: 0, AttemptState.ACCEPTED: 1}
+    return min(reversed(found), key=lambda one: rank.get(one.state, 2), default=None)
 
 
 async def book_word(store: Store, attempt: AttemptRow, said: AttemptState) -> Settled:

@@ -10,6 +10,7 @@ from exchange.apply import apply
 from exchange.books import broken_invariants
 from exchange.documents import MASK
 from exchange.errors import DocumentsInvalid
+from exchange.operating import settle_by_hand
 from exchange.store.audit import read_snapshot
 from exchange.watch import Watch
 from tests.making import SECRET
@@ -693,6 +694,30 @@ async def test_the_first_definite_word_wins(offices: Offices, database: str) -> 
     )
     assert (404, 2) == sales
     assert [] == broken_invariants(await read_snapshot(database))
+
+
+async def test_a_word_on_a_shared_lead_names_whose_post_it_is_about(offices: Offices) -> None:
+    """A buyer means his own; an admin must say, and so must an operator at the terminal."""
+    lead, text = await offices.lead()
+    for slot, contract in enumerate(("acme-1", "zenith-1"), 1):
+        attempt = await offices.attempt(lead, contract, slot=slot, shares=2)
+        await offices.settle(attempt, "unconfirmed")
+    path, word = f"/v1/leads/{text}/outcome", {"status": "accepted"}
+
+    vague = await offices.admin("POST", path, word)
+    assert (422, {("contract", "required")}) == (vague.status, vague.errors)
+    stray = await offices.admin("POST", path, word | {"contract": "nobody-1"})
+    assert (422, {("contract", "not_found")}) == (stray.status, stray.errors)
+    foreign = await offices.acme("POST", path, word | {"contract": "zenith-1"})
+    assert (422, {("contract", "not_found")}) == (foreign.status, foreign.errors)
+    said, done = await settle_by_hand(offices.store, text, "accepted")
+    assert (False, "acme-1, zenith-1") == (done, said.rpartition(": ")[2])
+
+    assert 200 == (await offices.acme("POST", path, word)).status
+    _, done = await settle_by_hand(offices.store, text, "rejected", "zenith-1")
+    assert done
+    found = {one.contract: one.state.value for one in await offices.store.attempts(lead)}
+    assert {"acme-1": "accepted", "zenith-1": "rejected"} == found
 
 
 async def test_words_that_race_agree(offices: Offices) -> None:

@@ -1,18 +1,17 @@
 """POST /v1/leads/{id}/outcome: what a buyer or an operator knows of an unconfirmed post."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
-from exchange.errors import Refusal
+from exchange.errors import Problem, Refusal
 from exchange.http.access import Caller
 from exchange.http.limits import read_object
 from exchange.http.problems import json_response
-from exchange.http.requests import read_model
+from exchange.http.requests import invalid, read_model
 from exchange.ids import read_id
-from exchange.resolving import book_word
+from exchange.resolving import attempt_meant, book_word
 from exchange.settings import HttpSettings
 from exchange.store.postgres import PostgresStore
 from exchange.store.reports import attempts_of
@@ -22,6 +21,7 @@ from exchange.store.rows import AttemptRow, AttemptState, Settled
 class Outcome(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     status: Literal["accepted", "rejected"]
+    contract: str | None = None  # whose post, where several buyers share the lead
 
 
 async def post_outcome(
@@ -30,8 +30,9 @@ async def post_outcome(
     """The first definite word wins: the same again is 200, a contrary one 409."""
     body = await read_object(request, http)
     text = request.match_info["id"]
-    attempt = await _attempt_of(store, text, caller)
-    said = AttemptState(read_model(Outcome, body).status)
+    rows = await _attempts_of(store, text, caller)
+    outcome = read_model(Outcome, body)
+    attempt, said = _meant(rows, outcome.contract), AttemptState(outcome.status)
     if attempt.state is AttemptState.INTENT:
         raise Refusal(409, "in_progress", "its post is still under way", retry_after_s=1)
     settled = await book_word(store, attempt, said)
@@ -42,8 +43,8 @@ async def post_outcome(
     return json_response({"lead_id": text, "status": said.value})
 
 
-async def _attempt_of(store: PostgresStore, text: str, caller: Caller) -> AttemptRow:
-    """The post that the word is about; a buyer's own. Refuses with 404."""
+async def _attempts_of(store: PostgresStore, text: str, caller: Caller) -> list[AttemptRow]:
+    """The posts that a word may be about; a buyer's own. Refuses with 404."""
     ids = read_id("lead", text)
     rows = await store.attempts(ids[0]) if ids and not ids[1] else []
     owners = {row["id"]: row["buyer"] for row in await attempts_of(store.db, ids[0])} if ids else {}
@@ -55,10 +56,14 @@ async def _attempt_of(store: PostgresStore, text: str, caller: Caller) -> Attemp
     ]
     if not found:
         raise Refusal(404, "not_found", "there is no such lead, or it was never posted")
-    return _told(found)
+    return found
 
 
-def _told(rows: Sequence[AttemptRow]) -> AttemptRow:
-    """The one without an outcome, else the one that was sold, else the last refused."""
-    rank = {AttemptState.INTENT: 0, AttemptState.UNCONFIRMED: 0, AttemptState.ACCEPTED: 1}
-    return min(reversed(rows), key=lambda row: rank.get(row.state, 2))
+def _meant(rows: list[AttemptRow], contract: str | None) -> AttemptRow:
+    """Refuses with 422 when the word could be about several posts, or about none."""
+    found = attempt_meant(rows, contract)
+    if found is None:
+        known = ", ".join(sorted({one.contract for one in rows}))
+        code = "required" if contract is None else "not_found"
+        raise invalid([Problem("contract", code, f"name one that it was posted to: {known}")])
+    return found
