@@ -42,7 +42,7 @@ async def filters(seed: int, contracts: int = CONTRACTS, leads: int = LEADS) -> 
         found = _screen(market, fields)
         took_us.append(1e6 * (time.perf_counter() - began))
         eligible += len(found.eligible)
-        judged += len(found.eligible) + len(found.skipped)
+        judged += len(found.eligible) + len(found.skipped) + found.unsuited
         verdicts.update(" ".join(one.slug for one in found.eligible).encode())
     return Findings(
         scenario="filters",
@@ -64,7 +64,14 @@ async def filters(seed: int, contracts: int = CONTRACTS, leads: int = LEADS) -> 
 def _screen(market: Market, fields: dict[str, Any]) -> Screening:
     names = market.checks.ping_field_names
     return screen(
-        market.contracts, fields, _ASKER, market.plan, Usage(), now=_NOW, known=names.__contains__
+        market.contracts,
+        fields,
+        _ASKER,
+        market.plan,
+        Usage(),
+        now=_NOW,
+        known=names.__contains__,
+        kept=names.__contains__,
     )
 
 

@@ -114,7 +114,7 @@ def _passed_over(house: House, lead: Lead, offer: Offer, tried: set[int]) -> Ski
     ping_fields = lead.market.checks.ping_field_names
     late = [one for one in filters if not one.fields <= ping_fields]
     failed = None if lead.judged else first_failing(late, lead.fields, lambda _name: True)
-    return None if failed is None else Skipped(slug, SkipReason.FILTERED, failed)
+    return None if failed is None else Skipped(slug, SkipReason.FILTERED, failed.told)
 
 
 def _has_expired(house: House, lead: Lead, offer: Offer) -> bool:
@@ -139,6 +139,7 @@ async def _waterfall(
         house.usage,
         now=house.store.now(),
         known=lambda _name: True,
+        kept=lambda _name: False,  # the person is sealed
     )
     skipped.extend(screening.skipped)
     for tier in plan.waterfall:

@@ -275,8 +275,9 @@ def why(lead: Annotated[str, typer.Argument(help="lead_… or ping_…")]) -> No
 
     async def body(tool: "Tool") -> None:
         from exchange.operating import explain
+        from exchange.recalling import recall
 
-        lines = await explain(tool.store, lead)
+        lines = await explain(tool.store, lead, lambda record: recall(tool.store.db, record))
         if not lines:
             fail("there is no such lead or ping", 1)
         typer.echo("\n".join(lines))

@@ -24,10 +24,18 @@ class Skipped:
     detail: str | None = None  # the filter that failed: "filters.2: state in"
 
 
+# What the version of the catalogue and the lead decide for ever: a receipt need not freeze it.
+_LASTING: Final = frozenset({SkipReason.NO_TIER, SkipReason.NO_TEST, SkipReason.SELLER_NOT_ALLOWED})
+
+
 @dataclass(frozen=True, slots=True)
 class Screening:
+    """`unsuited` counts the contracts that version and lead rule out for ever; `why_unsuited` names
+    them again whenever somebody asks."""
+
     eligible: tuple[Contract, ...]
     skipped: tuple[Skipped, ...]
+    unsuited: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,38 +80,54 @@ def screen(
     *,
     now: datetime,
     known: Callable[[str], bool],
+    kept: Callable[[str], bool],
 ) -> Screening:
     """Judge every contract in the order given; the first reason found is the one told.
 
     `known(field)` is False for fields that this stage has not got yet: a filter that reads one is
-    left to the post.
+    left to the post. `kept(field)` is False for those that the receipt does not hold: who failed a
+    filter on one is named in `skipped`, since nobody could find it out again.
     """
-    eligible, skipped = [], []
+    eligible, skipped, unsuited = [], [], 0
     for contract, filters in contracts:
-        found = _skip(contract, filters, fields, asker, plan.tier_of(contract), usage, now, known)
-        if found is None:
-            eligible.append(contract)
+        reason = _standing(contract, asker, plan.tier_of(contract))
+        failed = None if reason is not None else first_failing(filters, fields, known)
+        if reason in _LASTING or (failed is not None and all(map(kept, failed.fields))):
+            unsuited += 1
+        elif reason is not None:
+            skipped.append(Skipped(contract.slug, reason))
+        elif failed is not None:
+            skipped.append(Skipped(contract.slug, SkipReason.FILTERED, failed.told))
+        elif (passing := _passing(contract, asker, usage, now)) is not None:
+            skipped.append(passing)
         else:
-            skipped.append(found)
-    return Screening(tuple(eligible), tuple(skipped))
+            eligible.append(contract)
+    return Screening(tuple(eligible), tuple(skipped), unsuited)
 
 
-def _skip(
-    contract: Contract,
-    filters: tuple[Compiled, ...],
+def why_unsuited(
+    contracts: Iterable[tuple[Contract, tuple[Compiled, ...]]],
     fields: Fields,
     asker: Asker,
-    tier: Tier | None,
-    usage: Usage,
-    now: datetime,
+    plan: Plan,
+    *,
     known: Callable[[str], bool],
-) -> Skipped | None:
-    reason = _standing(contract, asker, tier)
-    if reason is not None:
-        return Skipped(contract.slug, reason)
-    failed = first_failing(filters, fields, known)
-    if failed is not None:
-        return Skipped(contract.slug, SkipReason.FILTERED, failed)
+) -> list[Skipped]:
+    """Those that `screen` counted as unsuited, of contracts that the receipt says nothing else of.
+    They are given as they were then, whether or not they have been paused or retired since."""
+    found = []
+    for contract, filters in contracts:
+        reason = _lasting(contract, asker, plan.tier_of(contract))
+        failed = None if reason is not None else first_failing(filters, fields, known)
+        if reason is not None:
+            found.append(Skipped(contract.slug, reason))
+        elif failed is not None:
+            found.append(Skipped(contract.slug, SkipReason.FILTERED, failed.told))
+    return found
+
+
+def _passing(contract: Contract, asker: Asker, usage: Usage, now: datetime) -> Skipped | None:
+    """What may be otherwise a moment later."""
     if contract.schedule is not None and not contract.schedule.is_open(now):
         return Skipped(contract.slug, SkipReason.CLOSED)
     full = None if asker.test else _full(contract, usage, now)
@@ -125,12 +149,16 @@ def _standing(contract: Contract, asker: Asker, tier: Tier | None) -> SkipReason
     """Everything that does not depend on the lead's fields."""
     if not (contract.active and contract.buyer.active):
         return SkipReason.PAUSED
+    if contract.buyer.slug in asker.excluded:
+        return SkipReason.EXCLUDED
+    return _lasting(contract, asker, tier)
+
+
+def _lasting(contract: Contract, asker: Asker, tier: Tier | None) -> SkipReason | None:
     if tier is None:
         return SkipReason.NO_TIER
     if asker.test and not contract.endpoint.accepts_test:
         return SkipReason.NO_TEST
-    if contract.buyer.slug in asker.excluded:
-        return SkipReason.EXCLUDED
     if asker.seller in contract.sellers_deny:
         return SkipReason.SELLER_NOT_ALLOWED
     if contract.sellers_allow and asker.seller not in contract.sellers_allow:
@@ -140,11 +168,11 @@ def _standing(contract: Contract, asker: Asker, tier: Tier | None) -> SkipReason
 
 def first_failing(
     filters: Iterable[Compiled], fields: Fields, known: Callable[[str], bool]
-) -> str | None:
-    """What is told of the first filter that does not hold; None when all (knowable) hold."""
+) -> Compiled | None:
+    """The first filter that does not hold; None when all (knowable) hold."""
     for one in filters:
         if all(map(known, one.fields)) and not one.test(fields):
-            return one.told
+            return one
     return None
 
 

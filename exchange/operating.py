@@ -2,8 +2,9 @@
 
 import os
 import subprocess
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import orjson
 
@@ -33,15 +34,21 @@ class BackupFailed(ExchangeError):
     """pg_dump did not write the file."""
 
 
-async def explain(store: PostgresStore, text: str) -> list[str]:
-    """The receipt of a lead, or of a ping, in plain lines; empty when there is none."""
+Record = Mapping[str, Any]
+
+
+async def explain(
+    store: PostgresStore, text: str, recall: Callable[[Record], Awaitable[Record]]
+) -> list[str]:
+    """The receipt of a lead, or of a ping, in plain lines; empty when there is none. `recall` names
+    those that a ping's receipt only counts."""
     lead_ids, ping_ids = read_id("lead", text), read_id("ping", text)
     lead = await store.lead(lead_ids[0]) if lead_ids else None
     ping_id = lead.ping_id if lead else ping_ids[0] if ping_ids else None
     ping = await store.ping(ping_id) if ping_id else None
     if ping is None or ping_id is None:
         return []
-    record = orjson.loads(ping.row.receipt)
+    record = await recall(orjson.loads(ping.row.receipt))
     late = [(bid.contract, bid.price_micros, bid.late_ms) for bid in await store.late_bids(ping_id)]
     lines = receipt.explain(record, late)
     if lead is not None and lead.receipt is not None:

@@ -98,6 +98,7 @@ def _screen(house: House, asking: Asking) -> Screening:
         house.usage,
         now=house.store.now(),
         known=asking.known,
+        kept=asking.market.checks.ping_field_names.__contains__,
     )
 
 

@@ -9,7 +9,8 @@ from buyers.contract import Contract
 from buyers.messages import Bid, Invalid, Missed, NoBid, PingResult
 from buyers.money import format_micros
 from exchange.auction import Offer, Ranking, Rules
-from exchange.eligibility import Skipped
+from exchange.catalogue import Market
+from exchange.eligibility import Asker, Skipped, why_unsuited
 from exchange.ids import write_id
 from exchange.lead import Attempt, Auction, Ending, Lead
 from exchange.reasons import AuctionReason
@@ -47,6 +48,7 @@ def ping_receipt(auction: Auction, answer: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "winning": auction.ranking.winning,
         "skipped": [_skipped(one) for one in auction.screening.skipped],
+        "unsuited": auction.screening.unsuited,
         "waterfall": auction.waterfall,
         "answer": dict(answer),
     }
@@ -96,6 +98,24 @@ def read_rules(receipt: Mapping[str, Any], floor_micros: int | None = None) -> R
         floor_micros=rules["floor"] if floor_micros is None else floor_micros,
         second_price=rules["second_price"],
     )
+
+
+def with_unsuited(receipt: Mapping[str, Any], market: Market) -> dict[str, Any]:
+    """The account with those named that version and fields ruled out. `market`: as it was then."""
+    named = {
+        one["contract"] for one in (*receipt["asked"], *receipt["offers"], *receipt["skipped"])
+    }
+    asker = Asker(
+        seller=receipt["seller"], excluded=frozenset(receipt["excluded"]), test=receipt["test"]
+    )
+    found = why_unsuited(
+        [entry for entry in market.contracts if entry[0].slug not in named],
+        receipt["fields"],
+        asker,
+        market.plan,
+        known=market.checks.ping_field_names.__contains__,
+    )
+    return {**receipt, "skipped": [*receipt["skipped"], *map(_skipped, found)]}
 
 
 def auction_reason(receipt: Mapping[str, Any]) -> AuctionReason | None:

@@ -17,6 +17,7 @@ from exchange.eligibility import (
     compile_filters,
     first_failing,
     screen,
+    why_unsuited,
 )
 from exchange.plan import default_plan
 from exchange.reasons import SkipReason
@@ -52,18 +53,30 @@ def everything(_field: str) -> bool:
     return True
 
 
+def nothing(_field: str) -> bool:
+    return False
+
+
 def judged(
     contract: Contract,
     asker: Asker = ASKER,
     usage: Usage | None = None,
     known: Callable[[str], bool] = everything,
 ) -> tuple[SkipReason, str | None] | None:
-    compiled = compile_filters(contract.filters)
-    found = screen(
-        [(contract, compiled)], FIELDS, asker, PLAN, usage or Usage(), now=NOW, known=known
-    )
-    assert 1 == len(found.eligible) + len(found.skipped), "exactly one verdict per contract"
-    return (found.skipped[0].reason, found.skipped[0].detail) if found.skipped else None
+    """The verdict; the same whether a receipt names it or it is found out again afterwards."""
+    entries = [(contract, compile_filters(contract.filters))]
+    verdicts = set()
+    for kept in (everything, nothing):
+        found = screen(
+            entries, FIELDS, asker, PLAN, usage or Usage(), now=NOW, known=known, kept=kept
+        )
+        told = list(found.skipped)
+        if found.unsuited:
+            told += why_unsuited(entries, FIELDS, asker, PLAN, known=known)
+        assert 1 == len(found.eligible) + len(told), "exactly one verdict per contract"
+        verdicts |= {(one.reason, one.detail) for one in told} or {None}
+    assert 1 == len(verdicts)
+    return verdicts.pop()
 
 
 OLD = (has("age", Op.GTE, 65),)
@@ -86,7 +99,8 @@ VERDICTS = [
     (WRONG, EXCLUDED, FULL, (SkipReason.PAUSED, None)),  # contract and buyer
     (WRONG | {"active": True}, EXCLUDED, FULL, (SkipReason.PAUSED, None)),  # the buyer
     (WRONG | {"buyer": a_buyer()}, EXCLUDED, FULL, (SkipReason.PAUSED, None)),  # the contract
-    (WRONG | {"active": True, "buyer": a_buyer()}, EXCLUDED, FULL, (SkipReason.NO_TIER, None)),
+    (WRONG | {"active": True, "buyer": a_buyer()}, EXCLUDED, FULL, (SkipReason.EXCLUDED, None)),
+    (WRONG | {"active": True, "buyer": a_buyer()}, TEST, FULL, (SkipReason.NO_TIER, None)),
     ({"filters": OLD, **DENIED}, TEST, FULL, (SkipReason.NO_TEST, None)),
     ({"filters": OLD, **DENIED}, EXCLUDED, FULL, (SkipReason.EXCLUDED, None)),
     ({"filters": OLD, **DENIED}, ASKER, FULL, (SkipReason.SELLER_NOT_ALLOWED, None)),
@@ -127,7 +141,7 @@ def test_the_first_reason_found_is_the_one_told(
     usage: Usage,
     verdict: tuple[SkipReason, str | None] | None,
 ) -> None:
-    """Pause, tier, test, exclusion, seller, filters, room: in this order."""
+    """Pause, exclusion, tier, test, seller, filters, room: in this order."""
     assert verdict == judged(a_contract(**contract), asker, usage)
 
 
@@ -136,7 +150,14 @@ def test_the_verdicts_keep_the_order_of_the_contracts() -> None:
     contracts = [a_contract(slug, active=slug in "bd") for slug in "abcd"]
 
     found = screen(
-        [(c, ()) for c in contracts], FIELDS, ASKER, PLAN, Usage(), now=NOW, known=everything
+        [(c, ()) for c in contracts],
+        FIELDS,
+        ASKER,
+        PLAN,
+        Usage(),
+        now=NOW,
+        known=everything,
+        kept=nothing,
     )
 
     assert ["b", "d"] == [contract.slug for contract in found.eligible]
@@ -285,8 +306,11 @@ def test_conditions_on_post_stage_fields_are_judged_at_the_post(
     """At the ping such a field is not absent: it is not known yet."""
     compiled = compile_filters(filters)
 
-    assert at_ping == first_failing(compiled, FIELDS, known_at_ping)
-    assert at_post == first_failing(compiled, FIELDS, everything)
+    failed = (
+        first_failing(compiled, FIELDS, known_at_ping),
+        first_failing(compiled, FIELDS, everything),
+    )
+    assert (at_ping, at_post) == tuple(one and one.told for one in failed)
 
 
 NEAR = has("zip", Op.ZIP_WITHIN, frozenset({"90210"}))
@@ -318,7 +342,14 @@ def test_why_says_it_too() -> None:
     """The same words in the receipt and in what `exchange why` prints."""
     filters = compile_filters((TEXAN, NEAR))
     skipped = screen(
-        [(a_contract(), filters)], FIELDS, ASKER, PLAN, Usage(), now=NOW, known=everything
+        [(a_contract(), filters)],
+        FIELDS,
+        ASKER,
+        PLAN,
+        Usage(),
+        now=NOW,
+        known=everything,
+        kept=nothing,
     ).skipped
 
     receipt = {"lead_id": "lead_1", "attempts": [], "reason": "no_buyers"}
@@ -330,7 +361,9 @@ def test_a_filter_judged_late_keeps_its_place() -> None:
     """The post judges some of a contract's filters; they are still called by their places."""
     late = compile_filters((TEXAN, ADULT, BOATER))[2:]
 
-    assert "filters.2: boat eq" == first_failing(late, FIELDS, everything)
+    failed = first_failing(late, FIELDS, everything)
+    assert failed is not None
+    assert "filters.2: boat eq" == failed.told
 
 
 # --- the oracle ------------------------------------------------------------------------------------

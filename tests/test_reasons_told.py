@@ -95,7 +95,7 @@ def test_what_became_of_it_is_told(
 
     async def story(floor: Floor) -> None:
         told = await tell(floor)
-        record = await record_of(floor.store, told)
+        record = await record_of(floor, told)
         said = record.get("reason") or record.get("answer", {}).get("reason")
         if told.startswith("lead"):
             row = await floor.store.lead(lead_id(told))
@@ -106,7 +106,7 @@ def test_what_became_of_it_is_told(
             rows = (*record["asked"], *(one for one in record["offers"] if one["fixed"]))
             assert [reason] == [one["reason"] for one in rows if one["contract"] == contract]
         words = [reason.value] if contract is None else [reason.value, f" {contract} "]
-        assert any(all(w in line for w in words) for line in await why(floor.store, told))
+        assert any(all(w in line for w in words) for line in await why(floor, told))
 
     trade(story, *rows, tiers=LAST)
 
@@ -219,21 +219,21 @@ def test_what_a_buyer_did_is_told(row: Row, tell: Tell, result: str, reason: Buy
 
     async def story(floor: Floor) -> None:
         told = await tell(floor)
-        assert [(result, reason)] == await calls(floor.store, told) or result == "late"
-        lines = [line for line in await why(floor.store, told) if " ann " in line]
+        assert [(result, reason)] == await calls(floor, told) or result == "late"
+        lines = [line for line in await why(floor, told) if " ann " in line]
         assert any(result in line and reason.value in line for line in lines)
 
     trade(story, row)
 
 
-async def calls(store: Any, told: str) -> list[tuple[str, str]]:
+async def calls(floor: Floor, told: str) -> list[tuple[str, str]]:
     """How each ping or post ended; of a lead that is still open its attempts tell."""
-    record = await record_of(store, told)
+    record = await record_of(floor, told)
     if "asked" in record:
         return [(one["result"], one["reason"]) for one in record["asked"]]
     if record:
         return [(one["state"], one["reason"]) for one in record["attempts"]]
-    found = await store.attempts(lead_id(told))
+    found = await floor.store.attempts(lead_id(told))
     return [(one.state.value, orjson.loads(one.detail)["reason"]) for one in found]
 
 

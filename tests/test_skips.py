@@ -4,7 +4,7 @@ One table, the verdict last. Sellers' handlers, auction, sale and books are real
 what only a database can do to a contract is done to a real Postgres.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
@@ -30,6 +30,8 @@ from exchange.observe import Silent
 from exchange.operating import explain
 from exchange.plan import Tier, TierMode
 from exchange.reasons import SkipReason
+from exchange.recalling import recall
+from exchange.receipt import with_unsuited
 from exchange.settings import HealthSettings, PingSettings, Settings
 from exchange.store.postgres import PostgresStore
 from exchange.vigil import Vigil
@@ -48,18 +50,28 @@ BOB = Row("bob", bids("5"))
 # --- what is told afterwards ----------------------------------------------------------------------
 
 
-async def record_of(store: Any, told: str) -> dict[str, Any]:
-    """The account of a ping or a lead as its bytes are stored; empty while a lead has none."""
+async def recalled(where: Any, record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A ping's account with those named that it only counts."""
+    if isinstance(where, Floor):
+        market = where.house.catalogue.markets["loans"]
+        return with_unsuited(record, market) if record["unsuited"] else record
+    return await recall(where.db, record)
+
+
+async def record_of(where: Any, told: str) -> Mapping[str, Any]:
+    """The account of a ping or a lead as its bytes are stored; empty while a lead has none. `where`:
+    a floor, or a store in Postgres."""
+    store = where.store if isinstance(where, Floor) else where
     if (ping := read_id("ping", told)) is not None:
-        raw = (await store.ping(ping[0])).row.receipt
-    else:
-        raw = (await store.lead(lead_id(told))).receipt
+        return await recalled(where, orjson.loads((await store.ping(ping[0])).row.receipt))
+    raw = (await store.lead(lead_id(told))).receipt
     return orjson.loads(raw) if raw else {}
 
 
-async def why(store: Any, told: str) -> list[str]:
+async def why(where: Any, told: str) -> list[str]:
     """What `exchange why` prints of it; of a lead without the part that is its ping's."""
-    lines = await explain(store, told)
+    store = where.store if isinstance(where, Floor) else where
+    lines = await explain(store, told, lambda record: recalled(where, record))
     begins = next((n for n, line in enumerate(lines) if line.startswith(f"lead {told}")), 0)
     return lines[begins:]
 
@@ -70,19 +82,19 @@ def lead_id(text: str) -> Any:
     return found[0]
 
 
-async def check_skip(store: Any, told: str, contract: str, reason: str, detail: str | None) -> None:
+async def check_skip(where: Any, told: str, contract: str, reason: str, detail: str | None) -> None:
     """The stored account names the contract once, and so does `exchange why`."""
-    skipped = (await record_of(store, told))["skipped"]
+    skipped = (await record_of(where, told))["skipped"]
     found = [(one["reason"], one["detail"]) for one in skipped if one["contract"] == contract]
     assert [(reason, detail)] == found
     words = reason if detail is None else f"{reason} ({detail})"
-    lines = [line.split(maxsplit=2) for line in await why(store, told)]
+    lines = [line.split(maxsplit=2) for line in await why(where, told)]
     assert 1 == lines.count(["skipped", contract, words])
 
 
 async def check_all_told(floor: Floor, ping: str) -> None:
     """Every contract is asked, competes at its price, is skipped or stands behind the auction."""
-    record, market = await record_of(floor.store, ping), floor.house.catalogue.markets["loans"]
+    record, market = await record_of(floor, ping), floor.house.catalogue.markets["loans"]
     told = [one["contract"] for one in (*record["asked"], *record["skipped"])]
     told += [one["contract"] for one in record["offers"] if one["fixed"]]
     behind = {
@@ -146,7 +158,7 @@ def patiently(tell: Tell) -> Tell:
     async def repeat(floor: Floor) -> str:
         for _ in range(200):
             told = await tell(floor)
-            if (await record_of(floor.store, told))["skipped"]:
+            if (await record_of(floor, told))["skipped"]:
                 break
             await pass_ms(1000)
         return told
@@ -285,7 +297,7 @@ def test_a_skip_is_told(
     """By the receipt of the ping or the lead, and by `exchange why`."""
 
     async def story(floor: Floor) -> None:
-        await check_skip(floor.store, await tell(floor), contract, reason, detail)
+        await check_skip(floor, await tell(floor), contract, reason, detail)
 
     trade(story, *rows, tiers=LAST)
 
@@ -397,3 +409,36 @@ async def test_books_that_stay_locked_are_busy(exchange: Exchange) -> None:
 
     assert ("unsold", "deadline") == (final["outcome"], final["reason"])
     await check_shown(exchange, final["lead_id"], "fixed", SkipReason.BUSY)
+
+
+async def test_whom_a_version_ruled_out_is_named_by_that_version(exchange: Exchange) -> None:
+    """The receipt only counts them; changed, retired and new contracts are judged as they were."""
+    admin, both = exchange.offices.admin, {"endpoint": a_contract("")["endpoint"]}
+    for slug, more in (
+        ("other-state", {"filters": [{"field": "state", "op": "eq", "value": "CA"}]}),
+        ("other-tier", {"tier": "nowhere"}),
+        ("other-seller", {"sellers": {"deny": ["roofquotes"]}}),
+    ):
+        body = a_contract(slug, "acme", **both, **more)
+        assert 201 == (await admin("POST", "/v1/contracts", body)).status
+    worker = await a_worker(exchange.offices, 3)
+    async with worker[0]:
+        side = Side(worker[0], exchange.offices.keys["roofquotes"])
+        told = (await side("POST", "/v1/pings", PING)).body["ping_id"]
+        await worker[1].drain(10)
+        await worker[1].store.close()
+        await worker[1].transport.close()  # type: ignore[attr-defined]
+    await admin("PATCH", "/v1/contracts/other-state", {"filters": []})
+    await admin("DELETE", "/v1/contracts/other-tier")
+    await admin("PATCH", "/v1/contracts/other-seller", {"sellers": {"deny": []}})
+    late = a_contract("late", "acme", **both, tier="nowhere")
+    await admin("POST", "/v1/contracts", late)
+
+    raw = (await exchange.offices.store.ping(read_id("ping", told)[0])).row.receipt
+    assert (3, []) == (orjson.loads(raw)["unsuited"], orjson.loads(raw)["skipped"])
+    found = {(o["contract"], o["reason"]) for o in (await exchange.shown(told))["skipped"]}
+    assert found == {
+        ("other-state", "filtered"), ("other-tier", "no_tier"), ("other-seller", "seller_not_allowed"),
+    }  # fmt: skip
+    lines = [line.split() for line in await why(exchange.offices.store, told)]
+    assert ["skipped", "other-state", "filtered", "(filters.0:", "state", "eq)"] in lines

@@ -17,6 +17,7 @@ from exchange.http.paging import Page, read_page
 from exchange.http.problems import json_response
 from exchange.http.requests import invalid
 from exchange.ids import read_id, write_id
+from exchange.recalling import recall
 from exchange.store import reports
 from exchange.store.catalogue import KINDS
 from exchange.store.pings import utc
@@ -93,7 +94,8 @@ class InspectDesk:
         found = await self.store.ping(ping_id)
         if found is None:
             return None
-        return receipts.ping_shown(found.row.receipt, await self.store.late_bids(ping_id))
+        record = await recall(self.store.db, orjson.loads(found.row.receipt))
+        return receipts.ping_shown(record, await self.store.late_bids(ping_id))
 
     async def usage(self, request: web.Request, kind: str, caller: Caller) -> web.Response:
         """Caps of a contract or a buyer with what they have left, and the buyer's credit."""

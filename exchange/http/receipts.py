@@ -43,9 +43,8 @@ def _said(name: str, value: Any, currency: str) -> Any:
     return in_words(value, currency)
 
 
-def ping_shown(raw: bytes, late: Iterable[LateBid]) -> dict[str, Any]:
+def ping_shown(record: Mapping[str, Any], late: Iterable[LateBid]) -> dict[str, Any]:
     """A ping's whole receipt, with the bids that came too late."""
-    record = orjson.loads(raw)
     currency = record["currency"]
     shown: dict[str, Any] = in_words(record, currency)
     return shown | {
