@@ -80,6 +80,9 @@ class MemoryLedger:
             for start, bucket in cap.buckets.items():
                 bucket.lim = limit if start >= begun else bucket.lim
             return
+        pinged = 0  # nobody remembers pings one by one: what the period had used goes on counting
+        if cap is not None and kind is CapKind.PINGS and (bucket := self._bucket(cap)) is not None:
+            pinged = bucket.used
         self.drop_cap(owner, kind, period)
         self._caps_made += 1
         cap = MemoryCap(
@@ -87,6 +90,7 @@ class MemoryLedger:
         )
         self._caps[owner].append(cap)
         bucket = self._open_bucket(cap)
+        bucket.used += pinged
         for attempt in self._counted(cap):
             bucket.used += bucket.units(attempt.order.price_micros)
             attempt.buckets.append(bucket.id)

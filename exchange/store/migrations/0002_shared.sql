@@ -130,6 +130,18 @@ BEGIN
           GROUP BY l.b) d
     JOIN unnest(bids, room) x(b, room) USING (b);
   IF NOT fits THEN
+    -- Who is refused for something else takes no room; the insert below says so again, under its locks.
+    SELECT array_agg(CASE WHEN a.verdict <> 'granted' THEN a.verdict
+                          WHEN EXISTS (SELECT 1 FROM attempt t WHERE t.id = a.id) THEN 'repeat'
+                          WHEN l.id IS NULL THEN 'closed'
+                          WHEN (c.active AND NOT c.paused AND y.active AND NOT y.paused AND NOT (SELECT paused FROM house)) IS NOT TRUE
+                            THEN 'paused'
+                          WHEN EXISTS (SELECT 1 FROM attempt t WHERE t.lead_id = a.lead_id AND t.buyer_id = c.buyer_id
+                                         AND t.state NOT IN ('rejected', 'not_sent')) THEN 'already_sold'
+                          ELSE 'granted' END ORDER BY a.i)
+      INTO v FROM unnest(p_id, p_lead, p_contract, v) WITH ORDINALITY a(id, lead_id, contract_id, verdict, i)
+      LEFT JOIN lead l ON l.id = a.lead_id AND l.state = 'open' AND l.owner = p_owner
+      LEFT JOIN contract c ON c.id = a.contract_id LEFT JOIN buyer y ON y.id = c.buyer_id;
     v := fit_one_by_one(v, p_lead, p_contract, p_slot, p_shares, p_price, p_day, lc, lb, lm, lkind, lpaced, lreserve, bids, lims, room);
   END IF;
   -- 4. The lead is still open and still ours. Locked by a statement of its own: the next one sees what
@@ -175,4 +187,29 @@ BEGIN
                         ELSE 'already_sold' END ORDER BY a.i)
     INTO out FROM a LEFT JOIN ins ON ins.id = a.id;
   RETURN out;
+END $$;
+
+-- The first instant at which a clock in this zone shows a wall time. Of a time that comes twice Postgres
+-- takes the second: a period would end an hour after the next one has begun.
+CREATE FUNCTION first_instant(p_wall timestamp, p_tz text) RETURNS timestamptz LANGUAGE plpgsql STABLE AS $$
+DECLARE earlier timestamptz := ((p_wall - interval '1 day') AT TIME ZONE p_tz) + interval '24 hours';
+BEGIN
+  RETURN CASE WHEN earlier AT TIME ZONE p_tz = p_wall THEN least(earlier, p_wall AT TIME ZONE p_tz) ELSE p_wall AT TIME ZONE p_tz END;
+END $$;
+
+-- As before, but for periods that end when the clock shows a time twice.
+CREATE OR REPLACE FUNCTION lease_pings(p_contract int, p_want int, OUT granted int, OUT valid_s double precision) LANGUAGE plpgsql AS $$
+DECLARE ids bigint[]; room bigint;
+BEGIN
+  PERFORM pg_advisory_xact_lock_shared(7001, 0);
+  PERFORM open_buckets(ARRAY[p_contract]);
+  SELECT array_agg(id), min(lim - used), min(left_s) INTO ids, room, valid_s
+    FROM (SELECT b.id, b.lim, b.used, CASE cap.period WHEN 'total' THEN 3600 ELSE
+            extract(epoch FROM first_instant(b.start + ('1 ' || cap.period)::interval, cap.tz) - now()) END AS left_s
+          FROM contract c JOIN cap ON cap.owner IN (c.id, c.buyer_id) AND cap.kind = 'pings'
+          JOIN bucket b ON b.cap_id = cap.id AND b.start = bucket_start(cap.period, cap.tz)
+          WHERE c.id = p_contract ORDER BY b.id FOR UPDATE OF b) x;
+  granted := greatest(0, least(p_want, coalesce(room, 0)));
+  valid_s := greatest(0, coalesce(valid_s, 0));
+  UPDATE bucket SET used = used + granted WHERE id = ANY (ids) AND granted > 0;
 END $$;

@@ -68,7 +68,7 @@ END $$;
 
 -- As before; but what an approved return has given back is not counted again.
 CREATE OR REPLACE FUNCTION set_cap(p_owner int, p_kind text, p_period text, p_tz text, p_lim bigint) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE c cap; fresh bigint; begun timestamp; units bigint; counted uuid[];
+DECLARE c cap; fresh bigint; begun timestamp; units bigint; counted uuid[]; pinged bigint := 0;
 BEGIN
   PERFORM pg_advisory_xact_lock(7001, 0);
   SELECT * INTO c FROM cap WHERE owner = p_owner AND kind = p_kind AND period = p_period;
@@ -76,6 +76,9 @@ BEGIN
     UPDATE cap SET lim = p_lim WHERE id = c.id;
     UPDATE bucket SET lim = p_lim WHERE cap_id = c.id AND start >= bucket_start(p_period, p_tz);
     RETURN;
+  END IF;
+  IF p_kind = 'pings' THEN  -- nobody remembers them one by one: what the period had used goes on counting
+    SELECT coalesce(max(used), 0) INTO pinged FROM bucket WHERE cap_id = c.id AND start = bucket_start(p_period, c.tz);
   END IF;
   PERFORM drop_cap(p_owner, p_kind, p_period);
   INSERT INTO cap (owner, kind, period, tz, lim) VALUES (p_owner, p_kind, p_period, p_tz, p_lim) RETURNING * INTO c;
@@ -93,6 +96,6 @@ BEGIN
                             AND (p_kind = 'credit' OR (r.restore_cap AND p_kind IN ('sales', 'spend'))))
           ORDER BY id FOR UPDATE) x;
   INSERT INTO bucket (cap_id, start, money, transient, lim, used)
-  VALUES (c.id, begun, p_kind IN ('spend', 'credit'), p_kind = 'concurrent', p_lim, units) RETURNING id INTO fresh;
+  VALUES (c.id, begun, p_kind IN ('spend', 'credit'), p_kind = 'concurrent', p_lim, units + pinged) RETURNING id INTO fresh;
   UPDATE attempt SET buckets = array_append(buckets, fresh) WHERE id = ANY (counted);
 END $$;
