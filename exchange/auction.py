@@ -129,7 +129,11 @@ def replacement(
 ) -> Offer | None:
     """Who takes the place of a member that fell out of a set of `shares`: the highest net among the
     buyers that are not in it and agree to so many; None when nobody does."""
-    fit = [one for one in shared if one.max_shares >= shares and one.buyer not in buyers]
+    fit = [
+        one
+        for one in shared
+        if one.max_shares >= shares and one.buyer not in buyers and _net(one, rules) > 0
+    ]
     return next(iter(_best_of_each_buyer(fit, rules)), None)
 
 

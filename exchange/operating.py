@@ -52,7 +52,13 @@ async def explain(
     late = [(bid.contract, bid.price_micros, bid.late_ms) for bid in await store.late_bids(ping_id)]
     lines = receipt.explain(record, late)
     if lead is not None and lead.receipt is not None:
-        lines += receipt.explain_lead(orjson.loads(lead.receipt), record["currency"])
+        closed = orjson.loads(lead.receipt)
+        lines += receipt.explain_lead(closed, record["currency"])
+        told = {one["attempt_id"] for one in closed["attempts"]}
+        later = [
+            one for one in await store.attempts(lead.id) if write_id("att", one.id) not in told
+        ]
+        lines += [_open_line(one, record["currency"]) for one in later]  # of a shared lead
     elif lead is not None:
         why = f" ({lead.reason})" if lead.reason else ""
         lines.append(f"lead {write_id('lead', lead.id, test=lead.test)} is {lead.state.value}{why}")

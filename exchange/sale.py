@@ -81,6 +81,10 @@ async def sell(
         attempts += [one for one in offered.made if isinstance(one, Attempt)]
         tried |= {one.buyer for one in attempts}
         ending = _ending(lead, tuple(attempts), tuple(skipped), offered)
+        if ending is not None and ending.sold and None in offered.made:
+            # Another worker has a member, or its award was never heard of: the books know more.
+            rows = await house.insist(lambda: house.store.attempts(lead.id))
+            return replace(ending, attempts=tuple(map(known_attempt, rows)), under_way=0)
         if ending is not None:
             return ending
     reason = _unsold_reason(house, lead, attempts, skipped)
@@ -108,7 +112,7 @@ async def _offer(
     if len(offering) == 1:
         return Shared([await _attempt(house, lead, offering[0], progress)])
     return await share_out(
-        house, lead, offering, shelf, lambda one: _attempt(house, lead, one, progress)
+        house, lead, offering, shelf, progress, lambda one: _attempt(house, lead, one, progress)
     )
 
 
@@ -166,13 +170,15 @@ async def _award(
         owner=house.worker,
         slot=candidate.slot,
         shares=candidate.shares,
-        day_over=day_over(candidate.contract, house.store.now()),
     )
     house.failpoint("before_intent")
     verdict: Verdict | None = None
     while True:
         try:
-            verdict = await house.store.award(order)
+            now = house.store.now()  # asked again, it may be another day
+            verdict = await house.store.award(
+                replace(order, day_over=day_over(candidate.contract, now))
+            )
         except StoreUnavailable:
             verdict = None
             house.in_doubt.add(attempt_id)

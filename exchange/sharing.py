@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from exchange.candidates import Shelf
 from exchange.eligibility import Skipped
 from exchange.house import House
-from exchange.lead import Attempt, Candidate, Lead
+from exchange.lead import Attempt, Candidate, Lead, Progress
 from exchange.store.rows import AttemptState
 
 # What came of one candidate. Skipped: it may not be tried; None: this sale is not ours any more.
@@ -29,7 +29,12 @@ class Shared:
 
 
 async def share_out(
-    house: House, lead: Lead, members: Sequence[Candidate], shelf: Shelf, attempt: Try
+    house: House,
+    lead: Lead,
+    members: Sequence[Candidate],
+    shelf: Shelf,
+    progress: Progress,
+    attempt: Try,
 ) -> Shared:
     """Post to every member and to those who replace them, until nothing is under way or the seller
     must be told what was sold so far."""
@@ -58,9 +63,11 @@ async def share_out(
             made.append(result)
             if result is None or not _fell_out(result):
                 continue
-            holders.discard(member.contract.buyer.slug)
+            if isinstance(result, Skipped):  # who refused it gets it under no other contract either
+                holders.discard(member.contract.buyer.slug)
             if (
                 None in made
+                or (progress.gone and not progress.intents)
                 or lead.deadline.left_ms(house.now_s()) < house.settings.post.start_min_ms
             ):
                 continue

@@ -3,11 +3,12 @@
 import asyncio
 from collections import Counter
 
+import asyncpg
 import pytest
 
 from exchange.reasons import SkipReason
 from exchange.store.rows import Settled, Verdict
-from tests.ledgers import PRICE, Books, Party, cap
+from tests.ledgers import PRICE, Books, Party, PostgresBooks, cap
 from tests.test_ledger import ANN, BOB, books, memory_books, postgres_books
 
 __all__ = ["books", "memory_books", "postgres_books"]
@@ -206,3 +207,45 @@ async def test_two_leads_of_one_person_race(books: Books) -> None:
     verdicts = await asyncio.gather(*(books.store().award(order) for order in orders))
 
     assert Counter({GRANTED: 1, Verdict.DUPLICATE_IN_VERTICAL: 9}) == Counter(verdicts)
+
+
+async def test_who_is_called_a_duplicate_of_a_lead_that_nobody_bought_is_asked_about_again(
+    books: Books,
+) -> None:
+    """In one batch: the first lead of the person meets a full cap, the second is bought."""
+    full, free = await books.one(cap("sales", 0)), await books.one()
+    await books.dedupe_vertical("auto", 30)
+    orders = [books.order(await books.lead(person=ANN), one) for one in (full, free)]
+
+    verdicts = await asyncio.gather(*(books.store().award(order) for order in orders))
+
+    assert [Verdict.CAP_SALES, GRANTED] == verdicts
+
+
+AWARD = """SELECT award_many(ARRAY[$1::uuid], ARRAY[$2::uuid], ARRAY[$3::int], '{0}', '{1}', '{10000000}', '{8000000}',
+  ARRAY[$4::int], ARRAY[$5::int], '{t}', ARRAY[NULL::text], ARRAY[NULL::float8], 1)"""
+
+
+async def test_an_award_that_looked_for_no_room_gets_none(postgres_books: PostgresBooks) -> None:
+    """It was passed by because the lead was another's; that one is refused before the award is written."""
+    books = postgres_books
+    first, full = await books.one(), await books.one(cap("sales", 1))
+    assert await books.sell(full) is GRANTED
+    order = books.order(await books.lead(), first)
+    assert await books.store().award(order) is GRANTED
+    holder, other = [await asyncpg.connect(books.dsn) for _ in range(2)]
+    try:
+        async with (
+            holder.transaction()
+        ):  # the award waits for the lead, between looking and writing
+            await holder.execute("SELECT FROM lead WHERE id = $1 FOR UPDATE", order.lead_id)
+            arguments = (books.uuid(), order.lead_id, full.id, books.payable, books.margin)
+            work = asyncio.ensure_future(other.fetchval(AWARD, *arguments))
+            while not await books.sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                pass
+            assert await books.settle(order.id, "rejected") is Settled.OK
+        assert await work == ["already_sold"]
+        assert await books.used(full, "sales") == 1
+    finally:
+        await holder.close()
+        await other.close()

@@ -421,6 +421,26 @@ async def test_the_share_is_of_what_was_awarded_within_the_window(books: Books) 
     assert limit is (await books.give_back(orders[3], half)).refused
 
 
+async def test_what_was_confirmed_late_counts_on_both_sides(books: Books) -> None:
+    """Five sales of the day before yesterday, confirmed today, and nine of today: a tenth is one."""
+    contract = await books.one()
+    policy = replace(A_POLICY, window_days=1, percent_ppm=100_000)
+    late = [books.order(await books.lead(), contract) for _ in range(5)]
+    for order in late:
+        assert await books.store().award(order) is Verdict.GRANTED
+        await books.settle(order.id, "unconfirmed")
+    await books.pass_time(2 * DAY_S)
+    for order in late:
+        await books.settle(order.id, "accepted")
+    for _ in range(9):
+        await books.sale(contract)
+
+    asked = [await books.give_back(order, policy) for order in late]
+
+    limit = RefusedReason.RETURN_LIMIT_REACHED
+    assert [None, limit, limit, limit, limit] == [one.refused for one in asked]
+
+
 async def test_the_window_begins_with_the_acceptance(books: Books) -> None:
     """A post that was confirmed days later may be returned until days later."""
     contract = await books.one()

@@ -124,12 +124,13 @@ def test_a_word_heard_first_hand_beats_the_fence() -> None:
     """Another worker took the attempt for interrupted; Ann accepted to us, and that is the truth."""
 
     async def story(floor: Floor) -> None:
+        await floor.store.beat(1)
         request = asyncio.create_task(floor.lead())
         await pass_ms(100)
         floor.store.crash(1)  # the database forgot our session; we live
         await floor.store.beat(2)
         await pass_ms(1500)
-        await floor.store.adopt(2)
+        assert (await floor.store.adopt(2)).interrupted == 1
 
         answer = await request
         assert await states(floor, answer["lead_id"]) == [("ann", "accepted")]

@@ -1,13 +1,18 @@
 """Shared leads on exact simulated milliseconds: who is posted to at once, who replaces whom."""
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
+from buyers.contract import Cap, CapKind
+from exchange.errors import StoreUnavailable
 from exchange.ids import read_id
 from exchange.resolving import book_word
-from exchange.store.rows import AttemptState
+from exchange.store.rows import AttemptState, Verdict
+from exchange.verticals import Margin
 from tests.test_sale import SILENT, Floor, Row, accepts, bids, rejects, trade
 from tests.test_sale_faults import states, watch
 from tests.virtual import Says, pass_ms
@@ -222,6 +227,159 @@ def test_a_worker_that_died_after_one_sale_leaves_a_sold_lead() -> None:
         assert await states(floor, lost["lead_id"]) == [("ann", "accepted"), ("bob", "unconfirmed")]
 
     trade(story, shares("ann", "5"), shares("bob", "4", SILENT))
+
+
+def with_fixed_margin(floor: Floor, micros: int) -> None:
+    catalogue = floor.house.catalogue
+    seller = replace(catalogue.sellers[9001], margin=Margin(fixed_micros=micros))
+    floor.house.catalogue = replace(
+        catalogue, sellers={9001: seller}, sellers_by_slug={"lead-mill": seller}
+    )
+
+
+def test_a_buyer_that_refused_gets_no_share_under_another_contract() -> None:
+    """It has seen the person once."""
+
+    async def story(floor: Floor) -> None:
+        sold = await floor.lead()
+
+        assert (prices(sold), floor.posted_to) == (["4.00", "2.00"], ["ann", "bob", "dan"])
+
+    trade(
+        story, shares("ann", "5", rejects()), shares("ann2", "4.5", buyer="ann"),
+        shares("bob", "4", accepts(50)), shares("dan", "2"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("low", ["1", "0.5"])
+def test_nobody_replaces_a_member_for_nothing(low: str) -> None:
+    """A margin of one dollar leaves the seller nothing of one dollar."""
+
+    async def story(floor: Floor) -> None:
+        with_fixed_margin(floor, 1_000_000)
+        sold = await floor.lead()
+
+        assert (prices(sold), floor.posted_to) == (["4.00"], ["ann", "bob"])
+
+    trade(story, shares("ann", "5", accepts(50)), shares("bob", "4", rejects()), shares("cyd", low))
+
+
+def test_a_test_is_answered_for_good() -> None:
+    """Nobody will ever ask what became of its silent member."""
+
+    async def story(floor: Floor) -> None:
+        sold = await floor.lead(test=True)
+        now = await floor.look(sold["lead_id"])
+
+        assert (sold["price"], now["price"], now["sales"]) == ("5.00", "5.00", sold["sales"])
+        assert "pending" not in sold
+
+    ok = {"accepts_test": True}
+    trade(story, shares("ann", "5", endpoint=ok), shares("bob", "4", SILENT, endpoint=ok))
+
+
+def test_a_set_that_was_adopted_shows_what_the_books_know() -> None:
+    """Another worker has Bob's post; Ann's yes was heard first-hand: sold, with one to come."""
+
+    async def story(floor: Floor) -> None:
+        await floor.store.beat(1)
+        request = asyncio.create_task(floor.lead())
+        await pass_ms(100)
+        floor.store.crash(1)
+        await floor.store.beat(2)
+        await pass_ms(1500)
+        assert (await floor.store.adopt(2)).interrupted == 2
+        sold = await request
+        assert (sold["price"], sold["pending"]) == ("5.00", 1)
+
+        bob = next(o for o in await floor.store.attempts(_id(sold)) if o.contract == "bob")
+        await _say(floor, bob, AttemptState.ACCEPTED)
+        assert (await floor.look(sold["lead_id"]))["price"] == "9.00"
+
+    trade(story, shares("ann", "5", accepts(3000)), shares("bob", "4", SILENT))
+
+
+def test_a_seller_who_hangs_up_before_anything_left_stops_a_set() -> None:
+    """Both members' caps were full after all; nobody replaces them."""
+
+    async def story(floor: Floor) -> None:
+        honest = floor.store.award
+
+        async def award(order: Any) -> Any:
+            await pass_ms(100)
+            return Verdict.CAP_SALES if order.contract_id in {101, 102} else await honest(order)
+
+        floor.store.award = award  # type: ignore[method-assign]
+        request = asyncio.create_task(floor.lead("k"))
+        await pass_ms(50)
+        request.cancel()
+        await pass_ms(2000)
+        assert floor.posted_to == []
+
+    trade(story, shares("ann", "5"), shares("bob", "4"), shares("cyd", "3"))
+
+
+def test_an_award_given_up_for_one_member_leaves_the_others_sale() -> None:
+    """Its answer was lost; what it held comes back, and nobody was sent anything for it."""
+
+    async def story(floor: Floor) -> None:
+        honest = floor.store.award
+
+        async def award(order: Any) -> Any:
+            verdict = await honest(order)
+            if order.contract_id == 102:
+                raise StoreUnavailable("the answer was lost")
+            return verdict
+
+        floor.store.award = award  # type: ignore[method-assign]
+        sold = await floor.lead(max_wait_ms=2000)
+        await watch(floor, 20)
+        now = await floor.look(sold["lead_id"])
+        assert (now["price"], sorted(floor.posted_to)) == ("5.00", ["ann"])
+        assert ("bob", "not_sent") in await states(floor, sold["lead_id"])
+
+    trade(story, shares("ann", "5", accepts(50)), shares("bob", "4"))
+
+
+def test_a_repeat_while_a_set_is_sold_hears_the_same() -> None:
+    """And so does one afterwards, byte for byte, whatever the slow member said since."""
+
+    async def story(floor: Floor) -> None:
+        first = asyncio.create_task(floor.lead("k", max_wait_ms=1000))
+        await pass_ms(100)
+        again = await floor.lead("k", max_wait_ms=1000)
+        await pass_ms(3000)
+        later = await floor.lead("k", max_wait_ms=1000)
+        told = [
+            {k: v for k, v in one.items() if k != "at_ms"} for one in (await first, again, later)
+        ]
+        assert told[0] == told[1] == told[2]
+
+    trade(story, shares("ann", "5"), shares("bob", "4", accepts(2000)))
+
+
+def test_a_paced_award_is_judged_by_the_day_it_is_made_in() -> None:
+    """Asked again over midnight: a new day has just begun, and allows one."""
+
+    async def story(floor: Floor) -> None:
+        cap = floor.store._cap(101, CapKind.SALES, "day")
+        assert cap is not None
+        cap.paced = True
+        midnight_s = 86_400 - 1_790_000_000 % 86_400
+        await pass_ms((midnight_s - 1.5) * 1000)
+        honest = floor.store.award
+
+        async def award(order: Any) -> Any:
+            if floor.house.now_s() < midnight_s + 0.5:
+                raise StoreUnavailable("away")
+            return await honest(order)
+
+        floor.store.award = award  # type: ignore[method-assign]
+        answers = await asyncio.gather(*(floor.lead(max_wait_ms=10_000) for _ in range(20)))
+        assert [one["outcome"] for one in answers].count("sold") <= 1
+
+    caps = (Cap(kind=CapKind.SALES, period="day", limit=100, paced=True),)
+    trade(story, Row("ann", bids("9"), contract={"caps": caps}))
 
 
 class Quiet:

@@ -46,6 +46,7 @@ _SHARES = """
 SELECT cap.owner, b.used FROM cap JOIN bucket b ON b.cap_id = cap.id AND b.start = bucket_start(cap.period, cap.tz)
 WHERE cap.kind = 'share' AND cap.owner = ANY ($1) AND cap.period = $2"""
 
+_DUPLICATES = frozenset({Verdict.DUPLICATE, Verdict.DUPLICATE_IN_VERTICAL})
 _REASONS = {
     "sales": SkipReason.CAP_SALES,
     "spend": SkipReason.CAP_SPEND,
@@ -96,7 +97,7 @@ class Ledger:
         """One statement for all. What fails unexpectedly fails alone: the batch is tried one by one."""
         try:
             if _distinct(batch):
-                return await self._award_once(batch)
+                return await self._asked_again(batch, await self._award_once(batch))
         except CONTENDED:
             if len(batch) == 1:
                 return [Verdict.BUSY]
@@ -104,6 +105,18 @@ class Ledger:
             if len(batch) == 1:
                 raise
         return [(await self._award([order]))[0] for order in batch]
+
+    async def _asked_again(
+        self, batch: Sequence[AwardOrder], verdicts: Sequence[Verdict]
+    ) -> Sequence[Verdict]:
+        """A duplicate of another lead of the same batch, which may have been refused for its caps: who
+        is called one is asked about again, alone."""
+        if len(batch) == 1 or not _DUPLICATES & set(verdicts):
+            return verdicts
+        return [
+            (await self._award([order]))[0] if verdict in _DUPLICATES else verdict
+            for order, verdict in zip(batch, verdicts, strict=True)
+        ]
 
     async def _award_once(self, batch: Sequence[AwardOrder]) -> Sequence[Verdict]:
         verdicts = await self._award_link.fetchval(

@@ -81,19 +81,20 @@ class MemoryLedger:
                 bucket.lim = limit if start >= begun else bucket.lim
             return
         pinged = 0  # nobody remembers pings one by one: what the period had used goes on counting
-        if cap is not None and kind is CapKind.PINGS and (bucket := self._bucket(cap)) is not None:
-            pinged = bucket.used
+        if cap is not None and kind is CapKind.PINGS:
+            old = self._bucket(cap)
+            pinged = old.used if old else 0
         self.drop_cap(owner, kind, period)
         self._caps_made += 1
         cap = MemoryCap(
             id=self._caps_made, owner=owner, kind=kind, period=period, tz=timezone, lim=limit
         )
         self._caps[owner].append(cap)
-        bucket = self._open_bucket(cap)
-        bucket.used += pinged
+        fresh = self._open_bucket(cap)
+        fresh.used += pinged
         for attempt in self._counted(cap):
-            bucket.used += bucket.units(attempt.order.price_micros)
-            attempt.buckets.append(bucket.id)
+            fresh.used += fresh.units(attempt.order.price_micros)
+            attempt.buckets.append(fresh.id)
 
     def drop_cap(self, owner: int, kind: CapKind, period: str) -> None:
         cap = self._cap(owner, kind, period)

@@ -1,7 +1,7 @@
 """The part of the twin that takes sold leads back: what exchange/store/returns.py does in Postgres."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from buyers.contract import CapKind
@@ -49,19 +49,19 @@ class MemoryReturns(MemoryLedger):
         self, attempt: MemoryAttempt, reason: ReturnReason, policy: ReturnPolicy | None
     ) -> RefusedReason | None:
         assert attempt.settled_at is not None, "only a sale is given back"
-        days = timedelta(days=policy.window_days if policy else 0)
-        sales = [
+        since = self.now() - timedelta(days=policy.window_days if policy else 0)
+        sold = [
             one
             for one in self._by_contract[attempt.order.contract_id]
-            if one.state is AttemptState.ACCEPTED and one.created_at > self.now() - days
+            if one.state is AttemptState.ACCEPTED
         ]
-        returned = [
-            one for one in sales if one.returned and one.returned.status is not ReturnStatus.DENIED
-        ]
+        returned = [one for one in sold if _came_back(one, since)]
+        # Awarded long ago and confirmed late: what comes back of those counts as sold, too.
+        late = [one for one in (*returned, attempt) if one.created_at <= since]
         return refusal(
             policy, reason,
             age_s=(self.now() - attempt.settled_at).total_seconds(),
-            sold=len(sales) + all(one is not attempt for one in sales),
+            sold=sum(one.created_at > since for one in sold) + len(late),
             returned=len(returned),
         )  # fmt: skip
 
@@ -137,6 +137,12 @@ class MemoryReturns(MemoryLedger):
         begun = bucket_start(cap.period, cap.tz, self.now())
         in_force = cap.buckets.get(begun) is bucket
         return row.restore_cap and cap.kind in {CapKind.SALES, CapKind.SPEND} and in_force
+
+
+def _came_back(attempt: MemoryAttempt, since: datetime) -> bool:
+    """Whether a return was asked for since then that nobody has denied."""
+    row = attempt.returned
+    return row is not None and row.status is not ReturnStatus.DENIED and row.requested_at > since
 
 
 def _decided(row: ReturnRow, decision: Decision, store: MemoryLedger) -> ReturnRow:

@@ -24,9 +24,9 @@ FROM attempt WHERE id = $1"""
 _SALES: Final = """SELECT count(*) FROM attempt
 WHERE contract_id = $1 AND state = 'accepted' AND created_at > now() - $2::int * interval '24 hours'"""
 # Only those asked for that recently are looked at: nobody returns a sale before it is one.
-_RETURNED: Final = """SELECT count(*) FROM sale_return r JOIN attempt a ON a.id = r.attempt_id
-WHERE r.contract_id = $1 AND r.requested_at > now() - $2::int * interval '24 hours' AND r.status <> 'denied'
-  AND a.created_at > now() - $2::int * interval '24 hours'"""
+_RETURNED: Final = """SELECT count(*), count(*) FILTER (WHERE a.created_at <= now() - $2::int * interval '24 hours')
+FROM sale_return r JOIN attempt a ON a.id = r.attempt_id
+WHERE r.contract_id = $1 AND r.requested_at > now() - $2::int * interval '24 hours' AND r.status <> 'denied'"""
 _REQUEST: Final = """INSERT INTO sale_return (id, attempt_id, lead_id, contract_id, buyer_id, reason, note, reverse_payout,
   restore_cap, requested_by) SELECT $1, id, lead_id, contract_id, buyer_id, $3, $4, $5, $6, $7 FROM attempt WHERE id = $2"""
 _APPROVE: Final = "SELECT approve_return($1, $2, $3, $4, $5)"
@@ -104,9 +104,9 @@ async def _judge(
     days = policy.window_days if policy else 0
     age_s, recent = await connection.fetchrow(_AGE, wish.attempt_id, days)
     sold = await connection.fetchval(_SALES, wish.contract_id, days)
-    returned = await connection.fetchval(_RETURNED, wish.contract_id, days)
-    own = 0 if recent else 1  # awarded long ago and confirmed late: it counts as what it is, a sale
-    return refusal(policy, wish.reason, age_s=age_s, sold=sold + own, returned=returned)
+    returned, late = await connection.fetchrow(_RETURNED, wish.contract_id, days)
+    late += 0 if recent else 1  # awarded long ago and confirmed late: they count as sales, too
+    return refusal(policy, wish.reason, age_s=age_s, sold=sold + late, returned=returned)
 
 
 async def decide_return(db: Database, decision: Decision) -> ReturnRow | None:

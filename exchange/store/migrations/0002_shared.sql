@@ -62,7 +62,7 @@ BEGIN
     IF EXISTS (SELECT 1 FROM attempt t WHERE t.lead_id = p_lead[i] AND t.state NOT IN ('rejected', 'not_sent')
                  AND (t.slot = p_slot[i] OR t.shares <> p_shares[i] OR (t.slot = 0) <> (p_slot[i] = 0)))
       OR EXISTS (SELECT 1 FROM unnest(p_lead[1:i-1], p_slot[1:i-1], v[1:i-1]) d(l, s, w) WHERE l = p_lead[i] AND s = p_slot[i] AND w = 'granted')
-    THEN CONTINUE; END IF;                               -- the insert will say already_sold; it takes no room here
+    THEN v[i] := 'already_sold'; CONTINUE; END IF;       -- whatever becomes of the other: no room was looked for here
     full_kind := NULL;
     FOR k IN 1 .. coalesce(cardinality(lb), 0) LOOP
       CONTINUE WHEN lc[k] <> p_contract[i];
