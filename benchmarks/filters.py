@@ -16,7 +16,7 @@ from exchange.conditions import filter_value
 from exchange.demo import CONFIG, samples
 from exchange.eligibility import Asker, Screening, Usage, screen
 from exchange.fields import STATES
-from exchange.geo import within
+from exchange.geo import load_places, within
 from exchange.verticals import Vertical, read_vertical
 
 CONTRACTS: Final = 10_000
@@ -28,6 +28,7 @@ _ASKER: Final = Asker(seller="quoteform")
 
 async def filters(seed: int, contracts: int = CONTRACTS, leads: int = LEADS) -> Findings:
     """Each lead against every contract with the plain evaluator, as it is; nobody is asked."""
+    await load_places({"op": "zip_within"})
     vertical = _vertical("auto_insurance")
     made = _contracts(vertical, contracts, seed)
     began = time.perf_counter()
@@ -102,7 +103,9 @@ def _contracts(vertical: Vertical, count: int, seed: int) -> list[Contract]:
 
 
 def _near(code: str) -> list[str]:
-    return sorted(within(code, Decimal(100)) or ())
+    circle = within(code, Decimal(100))
+    assert circle is not None, "its place is known"
+    return [other for other in map("{:05}".format, range(100_000)) if other in circle]
 
 
 def _mix(rng: Random, circles: list[dict[str, Any]]) -> list[dict[str, Any]]:

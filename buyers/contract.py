@@ -53,7 +53,7 @@ class Op(StrEnum):
 class Condition:
     field: str  # dotted into objects and lists: "drivers.0.age"
     op: Op
-    value: Any  # normalised: frozenset for in, not_in and zip_within, pair for between
+    value: Any  # normalised: frozenset for in and not_in, pair for between, container of zip_within
 
 
 @dataclass(frozen=True, slots=True)

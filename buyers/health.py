@@ -58,7 +58,7 @@ class Rules:
     window_s: float  # results older than this are forgotten
     results_min: int  # with fewer results in the window nothing is concluded
     open_at: float  # 0 to 1: opens at this share of failures
-    spread_min: int = 1  # in so many tenths of the window there must be failures: not one bad moment
+    spread_min: int = 1  # in so many tenths of the window there must be failures
     cool_s: float  # the first cool-down; each further one is twice as long
     cool_max_s: float  # and never longer than this
     probes: int  # half-open: calls at a time, and successes that close it

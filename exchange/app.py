@@ -61,7 +61,9 @@ class Worker:
         )
         self.keys = KeyRing(StoredKeys(self.store.db), self.house.vault)
         self.live = LiveCatalogue(self.store.db, self.house.vault, observer.broke)
-        self.watch = Watch(self.store.db, self._reload, self.live.distrust)
+        self.watch = Watch(
+            self.store.db, self._reload, self.live.distrust, lambda: self.live.is_behind
+        )
         self.hearsay = Hearsay(self.house, HealthRows(self.store.db))
         self._first_load = asyncio.Event()
 

@@ -8,7 +8,7 @@ the field's values are: a lead's ZIP is kept as five digits however it was sent,
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -45,9 +45,8 @@ _PREFIXES: Final = {
     "phone": (re.compile(r"\+\d{0,15}", re.ASCII), "must be the start of a number like +1512"),
 }
 # The ZIP codes within so many miles of one; None if that one is not known. Raises PlacesMissing.
-# It is passed in, as the centres of ZIP codes come from outside (exchange/geo.py). The set is made
-# when the filter is read, so that a lead costs one look into it.
-Near = Callable[[str, Decimal], frozenset[str] | None]
+# It is passed in, as the centres of ZIP codes come from outside (exchange/geo.py).
+Near = Callable[[str, Decimal], Container[str] | None]
 
 
 class _Wrong(ValueError):
@@ -58,21 +57,35 @@ class _Wrong(ValueError):
         self.faults = faults
 
 
-def no_places(_code: str, _miles: Decimal) -> frozenset[str] | None:
+class _NeverMatches(Problem):
+    """Of a value that can be read, and that no lead's is ever like."""
+
+
+def no_places(_code: str, _miles: Decimal) -> Container[str] | None:
     """The `Near` of who has no map."""
     raise PlacesMissing
 
 
 def filter_problems(
-    documents: list[Any], vertical: Vertical, path: str, near: Near = no_places
+    documents: list[Any],
+    vertical: Vertical,
+    path: str,
+    near: Near = no_places,
+    *,
+    is_stored: bool = False,
 ) -> tuple[Problem, ...]:
-    """Everything wrong with a contract's filters; empty when `filter_value` can read them all."""
+    """Everything wrong with a contract's filters; empty when `filter_value` can read them all.
+
+    What is being written must also be able to match. What is stored may be older than that rule:
+    under `not` or `any` it trades as it always did.
+    """
     if _count(documents) > CONDITIONS_MAX:
         return (Problem(path, "too_long", f"at most {CONDITIONS_MAX} conditions"),)
     return tuple(
         problem
         for place, one in enumerate(documents)
         for problem in _problems(one, vertical, f"{path}.{place}", near)
+        if not (is_stored and isinstance(problem, _NeverMatches))
     )
 
 
@@ -159,6 +172,10 @@ def _condition_problems(
             yield Problem(f"{path}.value{place}", "invalid", text)
     except (ValueError, TypeError) as error:
         yield Problem(f"{path}.value", "invalid", str(error))
+    else:
+        form, fault = _PREFIXES.get(field.type, (None, ""))
+        if op is Op.PREFIX and form is not None and not form.fullmatch(document["value"]):
+            yield _NeverMatches(f"{path}.value", "invalid", fault)
 
 
 def _misfit(op: Op, field: Field) -> str | None:
@@ -243,13 +260,10 @@ def _pair(value: Any, field: Field) -> tuple[Any, Any]:
 def _prefix(value: Any, field: Field) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("must be text")
-    form, fault = _PREFIXES.get(field.type, (None, ""))
-    if form is not None and not form.fullmatch(value):
-        raise ValueError(fault)
     return value.upper() if field.type == "state" else value
 
 
-def _circle(value: Any, field: Field, near: Near) -> frozenset[str]:
+def _circle(value: Any, field: Field, near: Near) -> Container[str]:
     if not isinstance(value, Mapping) or set(value) != {"zip", "miles"}:
         raise ValueError('must be like {"zip": "90210", "miles": 25}')
     faults, code, miles = [], "", Decimal(0)

@@ -256,7 +256,7 @@ def _condition(condition: Condition) -> Predicate:
     if condition.op is Op.EXISTS:
         wanted = bool(value)
         return lambda fields: (look_up(fields) is not None) is wanted
-    kinds = _kinds(value)
+    kinds = _TEXT if condition.op is Op.ZIP_WITHIN else _kinds(value)
     read = _READ.get(next(iter(kinds))) if len(kinds) == 1 else None
     holds, of_other_kind = _COMPARE[condition.op], condition.op in {Op.NE, Op.NOT_IN}
 
@@ -300,6 +300,7 @@ def _instant(found: Any) -> datetime | None:
     return moment if moment.tzinfo else None
 
 
+_TEXT: Final = frozenset({str})
 _TEXT_OR_INTEGER: Final = frozenset({str, int})
 _READ: dict[type, Callable[[Any], Any]] = {Decimal: _decimal, datetime: _instant}
 

@@ -5,6 +5,7 @@
     ├── DocumentsInvalid      configuration documents with problems, all of them
     ├── SettingsInvalid       settings with problems, all of them
     ├── PlacesMissing         distances between ZIP codes without the extra `geo`
+    │   └── PlacesNotLoaded   the extra is there, and its places are not yet, or could not be read
     ├── ClaimLost             an Idempotency-Key that another request has by now
     └── StoreUnavailable      Postgres cannot be asked just now
 
@@ -66,6 +67,10 @@ class PlacesMissing(ExchangeError):
 
     def __str__(self) -> str:
         return self.__doc__ or ""
+
+
+class PlacesNotLoaded(PlacesMissing):
+    """The places of ZIP codes cannot be loaded just now: write this filter again in some minutes"""
 
 
 class ClaimLost(ExchangeError):

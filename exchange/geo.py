@@ -9,21 +9,19 @@ import asyncio
 import math
 import subprocess
 import sys
-from collections import defaultdict
+import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cache
 from importlib.util import find_spec
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
-from exchange.errors import PlacesMissing
+from exchange.errors import PlacesMissing, PlacesNotLoaded
 
 EARTH_MILES: Final = 3958.7613  # mean radius
 _SLACK_MILES: Final = 1e-6  # a place exactly at the end is within, however floats round
-_LOAD_S: Final = 60  # a child that takes longer is broken
+_LOAD_S: Final = 15  # a child that takes longer is broken
+_AGAIN_S: Final = 120  # after a load that failed, until the next is tried
 _PRINT: Final = """
 import sys, zipcodes
 found = [one for prefix in range(100) for one in zipcodes.similar_to(f"{prefix:02}")]
@@ -32,18 +30,28 @@ sys.stdout.write("\\n".join(map(" ".join, rows)))
 """
 
 _Point = tuple[float, float, float]  # on a sphere of radius 1
-# As long as a contract holds a set, others that ask for the same get that one.
-_SETS: WeakValueDictionary[tuple[str, Decimal], frozenset[str]] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True)
-class _Cell:
-    """The ZIP codes of one degree by one degree: mostly they are all near, or none is."""
+class Circle:
+    """The ZIP codes at most so many miles from one, itself too. Equal by these two.
 
-    centre: _Point
-    reach: float  # angle from the centre to the farthest of them
-    points: Mapping[str, _Point]
-    codes: frozenset[str]
+    They are not listed: one distance is measured for who asks, so that a circle costs nothing to
+    make or to keep, however many lie in it. A ZIP code whose place is not known is outside.
+    """
+
+    code: str
+    miles: Decimal
+    _points: Mapping[str, _Point] = field(compare=False, repr=False)
+    _centre: _Point = field(compare=False, repr=False)
+    _chord: float = field(compare=False, repr=False)  # squared, on a sphere of radius 1
+
+    def __contains__(self, code: object) -> bool:
+        point = self._points.get(code) if isinstance(code, str) else None
+        if point is None:
+            return False
+        (a, b, c), (x, y, z) = point, self._centre
+        return (a - x) ** 2 + (b - y) ** 2 + (c - z) ** 2 <= self._chord
 
 
 class Places:
@@ -51,59 +59,81 @@ class Places:
 
     def __init__(self, centroids: Mapping[str, tuple[float, float]]) -> None:
         """`centroids`: latitude and longitude in degrees by ZIP code."""
-        grid: dict[tuple[int, int], dict[str, _Point]] = defaultdict(dict)
-        for code, (latitude, longitude) in centroids.items():
-            corner = (math.floor(latitude), math.floor(longitude))
-            grid[corner][code] = _point(latitude, longitude)
-        self._cells = tuple(map(_cell, grid.values()))
-        self._points = {code: point for cell in grid.values() for code, point in cell.items()}
+        self._points = {code: _point(*centre) for code, centre in centroids.items()}
 
-    def within(self, code: str, miles: float) -> frozenset[str] | None:
-        """The ZIP codes at most so far from this one, itself too; None if it is not known."""
+    def within(self, code: str, miles: Decimal) -> Circle | None:
+        """The circle around this ZIP code; None if its place is not known."""
         centre = self._points.get(code)
         if centre is None:
             return None
-        limit = (miles + _SLACK_MILES) / EARTH_MILES  # as an angle
-        chord = _chord_squared(limit)
-        x, y, z = centre
-        whole: list[frozenset[str]] = []
-        some: list[str] = []
-        for cell in self._cells:
-            away = _angle(centre, cell.centre)
-            if away + cell.reach <= limit:
-                whole.append(cell.codes)
-            elif away - cell.reach <= limit:
-                some += [
-                    other
-                    for other, (a, b, c) in cell.points.items()
-                    if (a - x) ** 2 + (b - y) ** 2 + (c - z) ** 2 <= chord
-                ]
-        return frozenset(some).union(*whole)
+        angle = (float(miles) + _SLACK_MILES) / EARTH_MILES
+        return Circle(code, miles, self._points, centre, _chord_squared(angle))
 
 
-def within(code: str, miles: Decimal) -> frozenset[str] | None:
-    """As `Places.within`, equal circles sharing one set. Raises PlacesMissing without the extra.
+@dataclass(slots=True)
+class _Held:
+    """What this process knows of places; `load_places` alone fills it."""
 
-    The first call of a process loads the centres: call `load_places` where a loop must not wait.
+    places: Places | None = None
+    fault: type[PlacesMissing] = PlacesNotLoaded  # why there are none
+    again_s: float = 0.0  # of the monotonic clock: no load is tried before
+    loading: asyncio.Task[None] | None = None
+
+
+_HELD: Final = _Held()
+
+
+def within(code: str, miles: Decimal) -> Circle | None:
+    """As `Places.within`. Raises PlacesMissing until `load_places` has loaded the centres."""
+    if _HELD.places is None:
+        raise _HELD.fault
+    return _HELD.places.within(code, miles)
+
+
+def may_have_places() -> bool:
+    """Whether they are loaded, or a load may be tried: the last one that failed is long ago."""
+    return _HELD.places is not None or time.monotonic() >= _HELD.again_s
+
+
+async def load_places(*documents: object) -> None:
+    """Load the centres beside the loop if a document asks for a distance; else do nothing.
+
+    Without the extra, or when the child fails, it is told of the filter that needs the centres,
+    when that is read: other documents do not suffer.
     """
-    found = _SETS.get((code, miles))
-    if found is None:
-        found = places().within(code, float(miles))
-        if found is not None:
-            _SETS[code, miles] = found
-    return found
+    if _HELD.places is not None or not may_have_places() or not any(map(_asks, documents)):
+        return
+    loading = _HELD.loading
+    if (
+        loading is None or loading.done() or loading.get_loop() is not asyncio.get_running_loop()
+    ):  # one child for all who wait
+        loading = _HELD.loading = asyncio.create_task(_load(), name="places")
+    await asyncio.shield(loading)
 
 
-@cache
-def places() -> Places:
-    """The centres, loaded once. Raises PlacesMissing without the extra."""
+async def _load() -> None:
+    try:
+        _HELD.places = await asyncio.to_thread(_read_places)
+    except PlacesMissing as error:
+        _HELD.fault = type(error)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        _HELD.fault = PlacesNotLoaded
+    if _HELD.places is None:
+        _HELD.again_s = time.monotonic() + _AGAIN_S
+
+
+def _read_places() -> Places:
+    """Of a child; some seconds. Raises PlacesMissing without the extra."""
     if find_spec("zipcodes") is None:
         raise PlacesMissing
     command = [sys.executable, "-c", _PRINT]
     said = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_LOAD_S
     )
-    return Places(read_centroids(said.stdout.decode("ascii").splitlines()))
+    centroids = read_centroids(said.stdout.decode("ascii").splitlines())
+    if not centroids:
+        raise ValueError("no ZIP code is anywhere")
+    return Places(centroids)
 
 
 def read_centroids(lines: Iterable[str]) -> dict[str, tuple[float, float]]:
@@ -114,15 +144,6 @@ def read_centroids(lines: Iterable[str]) -> dict[str, tuple[float, float]]:
     rows = (line.split() for line in lines)
     found = {code: (float(latitude), float(longitude)) for code, latitude, longitude in rows}
     return {code: centre for code, centre in found.items() if any(centre)}
-
-
-async def load_places(*documents: object) -> None:
-    """Load the centres beside the loop if a document asks for a distance; else do nothing."""
-    if not places.cache_info().currsize and any(map(_asks, documents)):
-        # Without the extra, or without a process to spare, it is told of the filter that needs the
-        # centres, when that is read: other documents do not suffer.
-        with suppress(PlacesMissing, OSError, subprocess.SubprocessError):
-            await asyncio.to_thread(places)
 
 
 def _asks(document: Any) -> bool:
@@ -141,23 +162,11 @@ def _asks(document: Any) -> bool:
     return False
 
 
-def _cell(points: Mapping[str, _Point]) -> _Cell:
-    x, y, z = (sum(axis) for axis in zip(*points.values(), strict=True))
-    length = math.hypot(x, y, z)
-    centre = (x / length, y / length, z / length)
-    reach = max(_angle(centre, point) for point in points.values())
-    return _Cell(centre, reach, points, frozenset(points))
-
-
 def _point(latitude: float, longitude: float) -> _Point:
     phi, theta = math.radians(latitude), math.radians(longitude)
     return (math.cos(phi) * math.cos(theta), math.cos(phi) * math.sin(theta), math.sin(phi))
 
 
-def _angle(one: _Point, other: _Point) -> float:
-    """Between two places, by the chord: that is the haversine, exact for small distances too."""
-    return 2 * math.asin(min(1.0, math.dist(one, other) / 2))
-
-
 def _chord_squared(angle: float) -> float:
+    """By the chord as by the haversine: exact for small distances too."""
     return (2 * math.sin(min(angle, math.pi) / 2)) ** 2

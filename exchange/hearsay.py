@@ -6,10 +6,13 @@ and a worker that starts knows what the others, or its forerunner, knew.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from heapq import nsmallest
+from math import inf
+from operator import itemgetter
 from typing import Final, Protocol
 
 from buyers import health
@@ -21,7 +24,7 @@ from exchange.store.health import OPERATOR, STALE_S, HealthRow
 from exchange.vigil import Call, Vigil, Watched
 
 ROUND_S: Final = 1.0
-ROWS_MAX: Final = 500  # of pings and of posts, written a round; the others wait for the next
+ROWS_MAX: Final = 1000  # breakers, and as many counts, a round; the others wait for the next
 _COUNTS_S: Final = (
     10.0  # counts and scores are written so often at most, changes of a breaker at once
 )
@@ -37,7 +40,7 @@ class HealthStore(Protocol):
 
     async def put(self, rows: list[HealthRow]) -> None: ...
 
-    async def fresh(self) -> list[HealthRow]: ...
+    def fresh(self) -> AsyncIterator[list[HealthRow]]: ...
 
     async def told(self, after: datetime, worker: int) -> list[HealthRow]: ...
 
@@ -58,6 +61,7 @@ class Hearsay:
         self._vigil: Vigil = house.vigil
         self._store = store
         self._written: dict[_Key, _Written] = {}
+        self._looked: dict[_Key, float] = {}  # when each was last compared with what is written
         self._heard: datetime | None = None  # until when; None: nothing has been read yet
         self._rounds = 0
 
@@ -110,32 +114,40 @@ class Hearsay:
                 del places[id_]
                 vigil.look_at(id_)
                 self._written.pop((call, id_), None)
+                self._looked.pop((call, id_), None)
 
     # --- telling ----------------------------------------------------------------------------------
 
     def _changed(self) -> list[HealthRow]:
-        """Rows that are due, at most ROWS_MAX for each kind of call."""
+        """Rows that are due: breakers that changed, at most ROWS_MAX and those first that changed
+        first; and what else changed of ROWS_MAX endpoints, those first that were not looked at for
+        longest. So each has its turn, however many there are."""
         now_s, wall = self._house.now_s(), self._house.store.now()
         urgent, usual = [], []
         for call, places in self._vigil.watched.items():
             for id_, watched in places.items():
                 written = self._written.get((call, id_))
-                if written is not None and not self._is_due(watched, written, now_s):
-                    continue
-                row = self._row(call, id_, watched, now_s, wall)
-                if written is None or row.since != written.row.since:
-                    urgent.append(row)
-                elif row != written.row or (row.good + row.bad and now_s - written.at_s > _RENEW_S):
-                    usual.append(row)
-                if (
-                    len(urgent) + len(usual) >= ROWS_MAX
-                ):  # the others are due in the next round, too
-                    break
-        return urgent + usual
+                told = written is not None and watched.since == written.row.since
+                if not told and watched.since is not None:  # a breaker changed: at once
+                    urgent.append((watched.since, id_, call, watched))
+                elif now_s - (looked_s := self._looked.get((call, id_), -inf)) >= _COUNTS_S:
+                    usual.append((looked_s, id_, call, watched))
+        rows = [
+            self._row(call, id_, watched, now_s, wall)
+            for _, id_, call, watched in nsmallest(ROWS_MAX, urgent, key=itemgetter(0))
+        ]
+        for _, id_, call, watched in nsmallest(ROWS_MAX, usual, key=itemgetter(0)):
+            self._looked[call, id_] = now_s
+            row = self._row(call, id_, watched, now_s, wall)
+            if self._says_more(row, self._written.get((call, id_)), now_s):
+                rows.append(row)
+        return rows
 
     @staticmethod
-    def _is_due(watched: Watched, written: _Written, now_s: float) -> bool:
-        return watched.since != written.row.since or now_s - written.at_s >= _COUNTS_S
+    def _says_more(row: HealthRow, written: _Written | None, now_s: float) -> bool:
+        if written is None or row != written.row:
+            return True
+        return bool(row.good + row.bad) and now_s - written.at_s > _RENEW_S
 
     def _row(
         self, call: Call, id_: int, watched: Watched, now_s: float, wall: datetime
@@ -162,13 +174,16 @@ class Hearsay:
     async def _hear(self) -> None:
         asked = self._house.store.now()
         if self._heard is None:
-            rows = await self._store.fresh()
-            self._take_scores(rows)
+            async for rows in self._store.fresh():  # auctions go on between pages
+                self._take_scores(rows)
+                self._take_breakers(rows)
         else:
-            rows = await self._store.told(self._heard, self._house.worker)
+            self._take_breakers(await self._store.told(self._heard, self._house.worker))
+        self._heard = asked
+
+    def _take_breakers(self, rows: Iterable[HealthRow]) -> None:
         for row in rows:
             self._take_breaker(row)
-        self._heard = asked
 
     def _take_breaker(self, row: HealthRow) -> None:
         """The newest word on a breaker counts, whoever said it."""

@@ -172,7 +172,7 @@ class Metrics:
 
     def broke(self, where: str, error: BaseException) -> None:
         del error
-        self.faults.labels(where).inc()
+        self.faults.labels(where.partition(":")[0]).inc()  # what follows is a slug
 
     def vitals(self, wire: WireStats, lag_s: float, catalogue: int) -> None:
         """Set the gauges; called once a second."""

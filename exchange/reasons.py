@@ -15,7 +15,7 @@ class RefusedReason(Reason):
     WRONG_ROLE = "wrong_role", 101, "The key's role may not do this."
     VERTICAL_NOT_ALLOWED = "vertical_not_allowed", 102, "This seller may not sell in this vertical."
     SELLER_INACTIVE = "seller_inactive", 110, "The seller is switched off."
-    RATE_LIMITED = "rate_limited", 120, "More requests than the seller's rate allows."
+    RATE_LIMITED = "rate_limited", 120, "More requests than the rate allows."
     OVERLOADED = "overloaded", 130, "The exchange is at capacity; ask again."
     UNAVAILABLE = "unavailable", 131, "The database is away; ask again."
     NOT_JSON = "not_json", 200, "The body is not one JSON object without duplicate keys."
@@ -36,6 +36,7 @@ class RefusedReason(Reason):
         335,
         "Its return was asked for before, for another reason.",
     )
+    CHANGED_MEANWHILE = "changed_meanwhile", 336, "It was changed while this was under way."
     NOT_FOUND = "not_found", 600, "There is no such thing, or it belongs to somebody else."
     PING_EXPIRED = "ping_expired", 601, "The ping's time to be posted is over."
     PING_MISMATCH = "ping_mismatch", 603, "A field differs from what the ping said."

@@ -9,6 +9,7 @@ import orjson
 from buyers.contract import Buyer, Contract
 from exchange.catalogue import Market, market_of
 from exchange.documents import contract_value, plan_value
+from exchange.errors import PlacesMissing
 from exchange.geo import load_places, within
 from exchange.receipt import with_unsuited
 from exchange.store.database import Database
@@ -46,9 +47,9 @@ async def _market_then(db: Database, vertical_slug: str, version: int) -> Market
 
 
 def _contract(body: dict[str, Any], vertical: Vertical) -> Contract | None:
-    """As far as it rules anybody out; None for one that could not be read then either."""
+    """As far as it rules anybody out; None for one that cannot be read, as it could not then."""
     buyer = Buyer(id=0, slug=body["buyer"], name="", currency="", timezone="UTC", active=True)
     try:
         return contract_value(0, body, buyer, vertical, _NO_SECRET, active=True, near=within)
-    except (ValueError, LookupError, AssertionError):
+    except (ValueError, LookupError, AssertionError, PlacesMissing):
         return None

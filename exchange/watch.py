@@ -27,6 +27,7 @@ class Watch:
 
     One reload runs at a time: what changes meanwhile is the next one, however much it is. `distrust()`
     is called when a new connection was needed, which may lead to another database than the last.
+    While `is_behind()`, it is reloaded though nothing changed.
     """
 
     def __init__(
@@ -34,18 +35,20 @@ class Watch:
         db: Database,
         reload: Callable[[], Awaitable[None]],
         distrust: Callable[[], None] = lambda: None,
+        is_behind: Callable[[], bool] = lambda: False,
     ) -> None:
         self._db = db
         self._reload = reload
         self._distrust = distrust
+        self._is_behind = is_behind
         self._told = asyncio.Event()
         self._seen: str | None = None
         self._listener: asyncpg.Connection[asyncpg.Record] | None = None
 
     async def look(self) -> None:
-        """Reload if anything differs from what was seen last. Raises StoreUnavailable."""
+        """Reload if anything differs from what was seen last, or was not read. Raises StoreUnavailable."""
         now = await self._db.fetchval(_FINGERPRINT)
-        if now != self._seen:
+        if now != self._seen or self._is_behind():
             await self._reload()
             self._seen = now
 

@@ -1,6 +1,7 @@
 """The administrators' and the buyers' API, over real handlers and a real database."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -242,6 +243,7 @@ async def test_all_problems_at_once(offices: Offices) -> None:
         )
 
 
+BEYOND_TIME = base64.urlsafe_b64encode(b"9999-12-31T23:59:59-23:59 " + b"0" * 32).decode()
 UNANSWERABLE: list[Any] = [
         ("POST", "/v1/buyers", b'{"slug":"a","slug":"b"}', 400, "not_json"),
         ("POST", "/v1/buyers", b"[]", 400, "not_json"),
@@ -261,6 +263,7 @@ UNANSWERABLE: list[Any] = [
         ("GET", "/v1/audit?cursor=YQ==", None, 422, "invalid_request"),
         ("GET", "/v1/keys?cursor=AA==", None, 422, "invalid_request"),
         ("GET", "/v1/sales?buyer=acme&cursor=YQ==", None, 422, "invalid_request"),
+        ("GET", "/v1/sales?buyer=acme&cursor=" + BEYOND_TIME, None, 422, "invalid_request"),
         ("GET", "/v1/sales", None, 422, "invalid_request"),
         ("GET", "/v1/leads?state=lost", None, 422, "invalid_request"),
         ("GET", "/v1/leads?seller=a%00b", None, 422, "invalid_request"),
@@ -539,6 +542,7 @@ NOT_A_BUYERS: list[Any] = [
         ("PATCH", "/acme-2", {"active": True}, "not_certified", {("active", "not_certified")}),
         ("PATCH", "/acme-1", MOVED, "not_certified", {("active", "not_certified")}),
         ("PATCH", "/acme-1", {"adjustment": "2"}, "invalid_request", {("adjustment", "not_allowed")}),
+        ("PATCH", "/acme-1", {"adjustment": None}, "invalid_request", {("adjustment", "not_allowed")}),
         ("PATCH", "/acme-1", {"buyer": "zenith"}, "invalid_request", {("buyer", "not_allowed")}),
         ("POST", "", a_contract("c", "zenith", adjustment="2", active=True, tier="X", colour=1), "invalid_request",
          {("buyer", "not_allowed"), ("adjustment", "not_allowed"),

@@ -1,22 +1,29 @@
 """The live catalogue: what is compiled again, what an auction sees, what is kept, what is merged."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import asyncpg
+import orjson
 import pytest
+from prometheus_client import CollectorRegistry
 
+from exchange import geo
 from exchange.apply import apply
 from exchange.catalogue import Market
 from exchange.deadline import Deadline
 from exchange.http.requests import read_ping
+from exchange.log import LogObserver, start_log
+from exchange.metrics import Metrics
 from exchange.pinging import hold_auction
+from exchange.recalling import _market_then
 from exchange.store.catalogue import LiveCatalogue
 from exchange.store.pace import Pace
 from exchange.store.stored import Listed, _slices, read_look
-from exchange.watch import Watch
+from exchange.watch import _FINGERPRINT, Watch
 from tests.offices import GUARD, VERTICAL, Offices, a_buyer, a_contract, open_offices
 from tests.test_sale import PING, Floor, Row, bids, trade
 
@@ -283,7 +290,9 @@ async def test_one_contract_that_cannot_be_read_holds_nobody_up(live: Live) -> N
     await live.catalogue.refresh()
     await live.catalogue.refresh()
 
-    assert ["catalogue SealBroken('sealed under another master key')"] == live.broken
+    assert [
+        "catalogue: contract acme-1 SealBroken('sealed under another master key')"
+    ] == live.broken
     assert live.market.contract("acme-1") is None
     assert 1 == live.market.by_slug["zenith-1"][0].priority
     live.broken.clear()
@@ -293,6 +302,114 @@ async def test_one_contract_that_cannot_be_read_holds_nobody_up(live: Live) -> N
         sealed,
     )
     assert 1 == await live.compiled()
+
+
+def test_a_contract_that_cannot_be_read_is_named_in_the_log_and_no_series_of_its_own() -> None:
+    """Nothing of the error's text: it may quote what was sent."""
+    metrics, sink = Metrics(CollectorRegistry()), io.StringIO()
+    listener = start_log(sink)
+    for observer in (metrics, LogObserver()):
+        for slug in ("acme-1", "acme-2"):
+            observer.broke(f"catalogue: contract {slug}", ValueError("ann@example.com"))
+    listener.stop()
+
+    assert 2 == metrics.faults.labels("catalogue")._value.get()
+    lines = sink.getvalue().splitlines()
+    assert ["catalogue: contract acme-1", "catalogue: contract acme-2"] == [
+        orjson.loads(line)["where"] for line in lines
+    ]
+    assert "ann" not in sink.getvalue()
+
+
+OLD_PREFIX = {"not": {"field": "state", "op": "prefix", "value": "Cal"}}
+
+
+async def test_a_prefix_stored_by_an_earlier_version_trades_on(live: Live) -> None:
+    """It never matches, and `not` of it always does; its vertical can be changed; writing it is 422."""
+    await live.execute(
+        """UPDATE document SET body = jsonb_set(body, '{filters}', $1::text::jsonb),
+        version = nextval('catalogue_version') WHERE slug = 'acme-1'""",
+        orjson.dumps([OLD_PREFIX]).decode(),
+    )
+    await live.catalogue.refresh()
+    (judge,) = live.market.by_slug["acme-1"][1]
+    assert judge.test({"state": "CA"})
+
+    fields = [*VERTICAL["fields"], {"name": "zip5", "type": "zip", "stage": "ping"}]
+    patched = await live.offices.admin("PATCH", "/v1/verticals/roofing", {"fields": fields})
+    assert 200 == patched.status, patched.body
+    assert 2 == await live.compiled()
+    assert live.market.contract("acme-1") is not None
+
+    again = await live.offices.admin("PATCH", "/v1/contracts/zenith-1", {"filters": [OLD_PREFIX]})
+    assert (422, {("filters.0.not.value", "invalid")}) == (again.status, again.errors)
+
+
+CIRCLE = {"field": "zip5", "op": "zip_within", "value": {"zip": "90210", "miles": 5}}
+
+
+async def test_contracts_that_lack_the_places_come_back_when_they_are_there(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nobody writes them again; a write meanwhile is 422 and says what to do."""
+    pytest.importorskip("zipcodes")
+    fields = [*VERTICAL["fields"], {"name": "zip5", "type": "zip", "stage": "ping"}]
+    changed = VERTICAL | {"fields": fields}
+    one = a_contract("acme-1", "acme", filters=[CIRCLE])
+    await live.write(("vertical", changed), ("contract", one))
+    monkeypatch.setattr(geo, "_HELD", geo._Held())
+    with monkeypatch.context() as broken:
+        broken.setattr(geo, "_PRINT", "raise SystemExit(1)")
+        await live.catalogue.refresh()
+    told = ["catalogue: contract acme-1 PlacesNotLoaded()"]
+    assert told == live.broken
+    assert live.market.contract("acme-1") is None
+    assert not live.catalogue.is_behind
+    assert 0 == await live.compiled()
+    assert told == live.broken, "it is not tried each second"
+
+    refused = await live.offices.admin("PATCH", "/v1/contracts/zenith-1", {"filters": [CIRCLE]})
+    assert (422, {("filters.0.op", "not_supported")}) == (refused.status, refused.errors)
+
+    version = (await read_look(live.offices.store.db)).version
+    then = await _market_then(live.offices.store.db, "roofing", version)
+    assert then is not None
+    assert ["zenith-1"] == [contract.slug for contract, _ in then.contracts], (
+        "a receipt can be read"
+    )
+
+    geo._HELD.again_s = 0
+    reloaded = asyncio.Event()
+
+    async def reload() -> None:
+        await live.catalogue.refresh()
+        reloaded.set()
+
+    watch = Watch(live.offices.store.db, reload, is_behind=lambda: live.catalogue.is_behind)
+    watch._seen = await live.offices.store.db.fetchval(_FINGERPRINT)
+    await watch.look()
+    assert reloaded.is_set()
+    assert live.market.contract("acme-1") is not None
+    assert not live.catalogue.is_behind
+    live.broken.clear()
+
+
+async def test_a_changed_vertical_is_judged_with_its_contracts_circles(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a process that has loaded nothing yet, as `exchange apply` is."""
+    pytest.importorskip("zipcodes")
+    fields = [*VERTICAL["fields"], {"name": "zip5", "type": "zip", "stage": "ping"}]
+    changed = VERTICAL | {"fields": fields}
+    await live.write(
+        ("vertical", changed), ("contract", a_contract("acme-1", "acme", filters=[CIRCLE]))
+    )
+    monkeypatch.setattr(geo, "_HELD", geo._Held())
+
+    await live.write(("vertical", changed | {"name": "Roofs"}))
+
+    await live.catalogue.refresh()
+    assert live.market.contract("acme-1") is not None
 
 
 async def test_another_database_is_read_from_nothing(live: Live) -> None:
@@ -521,3 +638,20 @@ async def test_a_contracts_versions_can_be_looked_up(live: Live) -> None:
     small = (await live.offices.admin("GET", f"{one}/versions?limit=1")).body
     rest = (await live.offices.admin("GET", f"{one}/versions?cursor={small['next']}")).body
     assert page["items"] == small["items"] + rest["items"]
+
+
+async def test_a_seller_that_cannot_be_read_holds_nobody_up(live: Live) -> None:
+    """He stays as he was; a pause of everything goes through all the same."""
+    before = live.catalogue.snapshot.sellers_by_slug["roofquotes"]
+    await live.execute(
+        """UPDATE document SET body = body - 'margin', version = nextval('catalogue_version')
+        WHERE kind = 'seller' AND slug = 'roofquotes'"""
+    )
+    await live.execute("UPDATE house SET paused = true")
+    await live.catalogue.refresh()
+    found = live.catalogue.snapshot
+
+    assert found.paused
+    assert before == found.sellers_by_slug["roofquotes"]
+    assert ["catalogue: seller roofquotes KeyError('margin')"] == live.broken
+    live.broken.clear()

@@ -438,7 +438,7 @@ async def test_a_transport_that_closes_says_nothing_of_the_endpoint(
 
 
 def test_a_certificate_is_about_what_it_was_made_for() -> None:
-    """Another address, secret, promise or price mode is another endpoint; a timeout is not."""
+    """Another address, secret, promise, price mode or vertical is another endpoint; a timeout is not."""
     one = at("https://acme.example")
     endpoint = one.endpoint
     others = [
@@ -449,6 +449,7 @@ def test_a_certificate_is_about_what_it_was_made_for() -> None:
         replace(one, endpoint=replace(endpoint, idempotent=False)),
         replace(one, endpoint=replace(endpoint, dialect="another")),
         replace(one, pricing=fixed(MICROS)),
+        replace(one, vertical="another"),
     ]
 
     digests = {endpoint_digest(other) for other in [one, *others]}

@@ -14,16 +14,26 @@ from buyers.money import MICROS
 from buyers.reference.server import ReferenceBuyers
 from buyers.reference.temper import Temper
 from buyers.signing import new_secret
+from buyers.wire import Wire, WireLimits
 from exchange.apply import read_files
 from exchange.books import broken_invariants
 from exchange.documents import MASK
-from exchange.http.certifying import AT_ONCE_MAX
+from exchange.http.certifying import (
+    A_MINUTE_MAX,
+    AT_ONCE_MAX,
+    OF_ONE_BUYER_MAX,
+    PAUSE_S,
+    POST_TIMEOUT_MAX_MS,
+    Certifier,
+    Subject,
+)
 from exchange.made_up import PEOPLE, made_up_lead
 from exchange.store.audit import read_snapshot
 from exchange.store.catalogue import LiveCatalogue
 from exchange.verticals import compile_fields, read_vertical
+from tests import making
 from tests.making import SECRET
-from tests.offices import Offices, a_contract, open_offices
+from tests.offices import GUARD, VERTICAL, Offices, a_buyer, a_contract, open_offices
 
 ROOT = Path(__file__).parents[1]
 HARE = Temper(name="hare", secret=SECRET, price_min_micros=8 * MICROS, price_max_micros=8 * MICROS)
@@ -72,6 +82,11 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def later(offices: Offices) -> None:
+    """The pause between two tests of a contract is over."""
+    await offices.store.db.execute("UPDATE certificate SET at = at - $1 * interval '1 s'", PAUSE_S)
+
+
 async def stored(offices: Offices, slug: str = "acme-2") -> Any:
     return await offices.admin("GET", f"/v1/contracts/{slug}")
 
@@ -118,6 +133,7 @@ async def test_a_failing_endpoint_is_reported_with_200(
     await offices.acme("POST", "/v1/contracts/acme-2/test")
     moved = endpoint(buyers, "broken")
     await offices.acme("PATCH", "/v1/contracts/acme-2", {"endpoint": moved})
+    await later(offices)
 
     report = await offices.acme("POST", "/v1/contracts/acme-2/test")
 
@@ -152,29 +168,141 @@ async def test_a_test_takes_no_options(offices: Offices, buyers: ReferenceBuyers
     assert 0 == messages_seen(buyers)
 
 
+async def hang(offices: Offices, buyers: ReferenceBuyers, owners: list[str]) -> list[Any]:
+    """Tests that wait for an endpoint which says nothing, one for each name of a buyer."""
+    silent = endpoint(buyers, "silent", ping_timeout_ms=10_000)
+    for number, owner in enumerate(owners):
+        made = a_contract(f"silent-{number}", owner, endpoint=silent)
+        assert 201 == (await offices.admin("POST", "/v1/contracts", made)).status
+    busy = [
+        asyncio.create_task(offices.admin("POST", f"/v1/contracts/silent-{number}/test"))
+        for number in range(len(owners))
+    ]
+    await until(lambda: buyers._desks["silent"].tests.pings >= len(owners))
+    return busy
+
+
+async def hang_up(busy: list[Any]) -> None:
+    for one in busy:
+        one.cancel()
+    await asyncio.wait(busy)
+
+
 async def test_one_at_a_time(offices: Offices, buyers: ReferenceBuyers) -> None:
     """A contract is tested once at a time, and only so many in all: 429, and when to come again."""
-    silent = endpoint(buyers, "silent", ping_timeout_ms=10_000)
-    for number in range(AT_ONCE_MAX + 1):
-        made = a_contract(f"silent-{number}", endpoint=silent)
-        assert 201 == (await offices.acme("POST", "/v1/contracts", made)).status
-    busy = [
-        asyncio.create_task(offices.acme("POST", f"/v1/contracts/silent-{number}/test"))
-        for number in range(AT_ONCE_MAX)
-    ]
-    await until(lambda: buyers._desks["silent"].tests.pings >= AT_ONCE_MAX)
+    owners = [f"buyer-{number // OF_ONE_BUYER_MAX}" for number in range(AT_ONCE_MAX)]
+    for owner in sorted(set(owners)):
+        assert 201 == (await offices.admin("POST", "/v1/buyers", a_buyer(owner))).status
+    busy = await hang(offices, buyers, owners)
 
-    same = await offices.acme("POST", "/v1/contracts/silent-0/test")
-    other = await offices.acme("POST", f"/v1/contracts/silent-{AT_ONCE_MAX}/test")
+    same = await offices.admin("POST", "/v1/contracts/silent-0/test")
+    other = await offices.admin("POST", "/v1/contracts/zenith-1/test")
 
     assert (429, "rate_limited", 429, "overloaded") == (
         same.status, same.code, other.status, other.code,
     )  # fmt: skip
     assert int(same.headers["Retry-After"]) > 0
     assert int(other.headers["Retry-After"]) > 0
-    for one in busy:
-        one.cancel()
-    await asyncio.wait(busy)
+    await hang_up(busy)
+
+
+async def test_a_buyer_whose_endpoints_hang_keeps_nobody_waiting(
+    offices: Offices, buyers: ReferenceBuyers
+) -> None:
+    """A few places are one buyer's, the others are everybody else's."""
+    busy = await hang(offices, buyers, ["acme"] * OF_ONE_BUYER_MAX)
+    await offices.admin("POST", "/v1/contracts", wanted(buyers, buyer="acme"))
+    body = a_contract("zenith-2", "zenith", endpoint=endpoint(buyers))
+    await offices.admin("POST", "/v1/contracts", body)
+
+    own = await offices.admin("POST", "/v1/contracts/acme-2/test")
+    others = await offices.admin("POST", "/v1/contracts/zenith-2/test")
+
+    assert (429, "rate_limited", 200) == (own.status, own.code, others.status)
+    assert int(own.headers["Retry-After"]) > 0
+    await hang_up(busy)
+
+
+class Noting:
+    """A wire that notes how long each call may take, in ms."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self.allowed_ms: list[float] = []
+
+    def send(self, *told: Any, deadline: float, **more: Any) -> Any:
+        self.allowed_ms.append((deadline - asyncio.get_running_loop().time()) * 1000)
+        return self._wire.send(*told, deadline=deadline, **more)
+
+
+async def test_a_test_waits_less_long_than_a_sale(
+    offices: Offices, buyers: ReferenceBuyers
+) -> None:
+    """However patient the contract is: places are few."""
+    wire = Wire(guard=GUARD, limits=WireLimits())
+    noting = Noting(wire)
+    certifier = Certifier(
+        db=offices.store.db, vault=offices.vault, guard=GUARD, transport=noting  # type: ignore[arg-type]
+    )  # fmt: skip
+    told = endpoint(buyers, post_timeout_ms=120_000)
+    del told["secret"]
+    contract = making.a_contract("acme-2", vertical="roofing", endpoint=making.an_endpoint(**told))
+
+    report = await certifier.certify(Subject(contract, read_vertical(VERTICAL)))
+
+    assert {"ping", "post", "repeat", "status"} == {one.name for one in report.exchanges}
+    assert max(noting.allowed_ms) <= POST_TIMEOUT_MAX_MS
+    await wire.close()
+
+
+async def test_a_contract_is_not_tested_again_at_once(
+    offices: Offices, buyers: ReferenceBuyers
+) -> None:
+    """Whichever process made the last test: 429, nothing is sent, and the report stays."""
+    await offices.acme("POST", "/v1/contracts", wanted(buyers))
+    one = "/v1/contracts/acme-2"
+    first, seen = await offices.acme("POST", f"{one}/test"), messages_seen(buyers)
+
+    for side in (offices.acme, offices.admin):
+        hasty = await side("POST", f"{one}/test")
+        assert (429, "rate_limited") == (hasty.status, hasty.code)
+        assert 1 <= int(hasty.headers["Retry-After"]) <= PAUSE_S
+    assert seen == messages_seen(buyers)
+    assert first.body == (await offices.acme("GET", f"{one}/certificate")).body
+    await later(offices)
+    assert 200 == (await offices.acme("POST", f"{one}/test")).status
+
+
+async def test_a_buyer_has_so_many_certifications_a_minute(
+    offices: Offices, buyers: ReferenceBuyers
+) -> None:
+    """Counted before they begin, for all processes, whatever came of them; each buyer by itself."""
+    db = offices.store.db
+    for number in range(2):
+        made = a_contract(f"acme-t{number}", endpoint=endpoint(buyers))
+        await offices.acme("POST", "/v1/contracts", made)
+    await offices.zenith("POST", "/v1/contracts", a_contract("z-2", endpoint=endpoint(buyers)))
+    live = wanted(buyers, "broken", active=True)  # never stored, so no certificate tells of it
+    assert 422 == (await offices.acme("POST", "/v1/contracts", live)).status
+    assert 1 == await db.fetchval("SELECT used FROM rate_window")
+    await db.execute("UPDATE rate_window SET used = $1", A_MINUTE_MAX - 1)
+    assert 200 == (await offices.admin("POST", "/v1/contracts/acme-t0/test")).status  # the last
+
+    seen = messages_seen(buyers) + messages_seen(buyers, "broken")
+    for side, verb, path, body in (
+        (offices.acme, "POST", "/v1/contracts/acme-t1/test", None),
+        (offices.admin, "POST", "/v1/contracts/acme-t1/test", None),
+        (offices.acme, "POST", "/v1/contracts", live),
+        (offices.acme, "PATCH", "/v1/contracts/acme-t1", {"active": True}),
+    ):
+        refused = await side(verb, path, body)
+        assert (429, "rate_limited") == (refused.status, refused.code)
+        assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert seen == messages_seen(buyers) + messages_seen(buyers, "broken")
+
+    assert 200 == (await offices.zenith("POST", "/v1/contracts/z-2/test")).status
+    await db.execute("UPDATE rate_window SET second = second - 60")
+    assert 200 == (await offices.acme("POST", "/v1/contracts/acme-t1/test")).status
 
 
 # --- going live ------------------------------------------------------------------------------------
@@ -262,10 +390,18 @@ async def test_a_passed_test_is_not_repeated(offices: Offices, buyers: Reference
 
 
 async def test_a_failed_test_is_repeated(offices: Offices, buyers: ReferenceBuyers) -> None:
-    """An old failure stands in nobody's way once the endpoint was mended."""
+    """An old failure stands in nobody's way once the endpoint was mended; a fresh one for a moment,
+    unless the contract has moved meanwhile."""
     await offices.acme("POST", "/v1/contracts", wanted(buyers, "broken"))
     assert not (await offices.acme("POST", "/v1/contracts/acme-2/test")).body["passed"]
-    live = {"active": True}
+    live, seen = {"active": True}, messages_seen(buyers, "broken")
+    hasty = await offices.acme("PATCH", "/v1/contracts/acme-2", live)
+    assert (429, "rate_limited") == (hasty.status, hasty.code)
+    assert 1 <= int(hasty.headers["Retry-After"]) <= PAUSE_S
+    assert seen == messages_seen(buyers, "broken")
+    moved = live | {"endpoint": {"idempotent": True}}
+    assert 422 == (await offices.acme("PATCH", "/v1/contracts/acme-2", moved)).status
+    await later(offices)
     assert 422 == (await offices.acme("PATCH", "/v1/contracts/acme-2", live)).status
     buyers._desks["broken"].change(replace(HARE, name="broken"))
 
@@ -311,23 +447,47 @@ async def test_an_admin_goes_live_at_once(offices: Offices, buyers: ReferenceBuy
     assert 0 == messages_seen(buyers)
 
 
+@pytest.mark.parametrize(
+    ("named", "refused"), [(False, (409, "changed_meanwhile")), (True, (412, "etag_mismatch"))]
+)
 async def test_what_was_certified_is_what_is_written(
-    offices: Offices, buyers: ReferenceBuyers
+    offices: Offices, buyers: ReferenceBuyers, named: bool, refused: tuple[int, str]
 ) -> None:
-    """Moved by somebody else while its endpoint was talked to: 409, and it is not live."""
+    """Moved by somebody else while its endpoint was talked to: 409, and it is not live. Who named the
+    version that it was to be has the usual 412."""
     slow = replace(HARE, post_delay_ms=(200, 200))
     buyers._desks["hare"].change(slow)
     await offices.acme("POST", "/v1/contracts", wanted(buyers))
     one = "/v1/contracts/acme-2"
-    going = asyncio.create_task(offices.acme("PATCH", one, {"active": True}))
+    version = {"If_Match": (await stored(offices)).etag} if named else {}
+    going = asyncio.create_task(offices.acme("PATCH", one, {"active": True}, **version))
     await until(lambda: bool(buyers._desks["hare"].tests.posts))
 
     moved = await offices.acme("PATCH", one, {"endpoint": endpoint(buyers, "broken")})
     answer = await going
 
-    assert (200, 409, "etag_mismatch") == (moved.status, answer.status, answer.code)
+    assert (200, *refused) == (moved.status, answer.status, answer.code)
     assert not (await stored(offices)).body["active"]
     assert 404 == (await offices.acme("GET", f"{one}/certificate")).status
+
+
+async def test_a_live_contract_changes_its_vertical_only_certified(
+    offices: Offices, buyers: ReferenceBuyers
+) -> None:
+    """Its endpoint has never seen a lead of that kind."""
+    assert (
+        201 == (await offices.admin("POST", "/v1/verticals", VERTICAL | {"slug": "solar"})).status
+    )
+    await offices.acme("POST", "/v1/contracts", wanted(buyers, active=True))
+    seen = messages_seen(buyers)
+    buyers._desks["hare"].change(replace(HARE, post_error=1))
+    one = "/v1/contracts/acme-2"
+
+    refused = await offices.acme("PATCH", one, {"vertical": "solar"})
+    assert (422, "not_certified") == (refused.status, refused.code)
+    assert seen < messages_seen(buyers)
+    buyers._desks["hare"].change(HARE)
+    assert 200 == (await offices.acme("PATCH", one, {"vertical": "solar"})).status
 
 
 async def test_nothing_is_locked_while_a_buyer_is_talked_to(

@@ -10,7 +10,8 @@ from buyers.contract import Condition, Not, Op
 from exchange.apply import apply
 from exchange.conditions import VALUES_MAX, filter_problems, filter_value
 from exchange.eligibility import compile_filter
-from exchange.errors import PlacesMissing
+from exchange.errors import PlacesMissing, PlacesNotLoaded
+from exchange.geo import Circle, Places
 from exchange.verticals import compile_fields, read_vertical
 from tests.offices import GUARD, Offices, a_contract, open_offices
 
@@ -28,12 +29,14 @@ VERTICAL = read_vertical(
         ],
     }
 )  # fmt: skip
-NEAR = {("90210", Decimal(25)): frozenset({"90210", "90211"})}
+PLACES = Places(
+    {"90210": (34.0901, -118.4065), "90211": (34.0645, -118.3830), "10001": (40.7506, -73.9972)}
+)
 
 
-def near(code: str, miles: Decimal) -> frozenset[str] | None:
-    """Beverly Hills and one neighbour; every other place is unknown."""
-    return NEAR.get((code, miles)) if code == "90210" else None
+def near(code: str, miles: Decimal) -> Circle | None:
+    """Around Beverly Hills and one neighbour; every other place is unknown."""
+    return PLACES.within(code, miles)
 
 
 def cond(field: str, op: str, value: Any) -> dict[str, Any]:
@@ -58,6 +61,7 @@ CIRCLES: list[tuple[dict[str, Any], dict[str, str]]] = [
     # (condition, problems by path)
     (around("90210", 25), {}),
     (around("90210-1234", "25.0"), {}),
+    (around("10001", 25), {}),
     (around("90210", 25.0, field="homes.0.zip"), {}),
     (around("90210", 25, field="state"), {"op": "needs a field of type zip"}),
     (around("90210", 25, field="homes"), {"op": "an object or array can only be tested with exists"}),
@@ -91,25 +95,28 @@ def test_up_to_500_miles_and_decimals(miles: Any) -> None:
     """Both ends of what is allowed."""
     asked: list[Decimal] = []
 
-    def listen(_code: str, wanted: Decimal) -> frozenset[str]:
+    def listen(code: str, wanted: Decimal) -> Circle | None:
         asked.append(wanted)
-        return frozenset({"90210"})
+        return near(code, wanted)
 
     assert () == filter_problems([around("90210", miles)], VERTICAL, "filters", listen)
     assert [Decimal(str(miles))] == asked
 
 
-def test_a_circle_is_a_look_into_a_set() -> None:
-    """Nothing is computed for a lead; the operation is still called by its name."""
+def test_a_circle_is_one_value_that_is_asked() -> None:
+    """Equal filters are equal values; the operation is called by its name."""
     found = filter_value(around("90210-1234", 25), VERTICAL, near)
 
-    assert Condition(field="zip", op=Op.ZIP_WITHIN, value=frozenset({"90210", "90211"})) == found
+    assert Condition(field="zip", op=Op.ZIP_WITHIN, value=near("90210", Decimal(25))) == found
+    assert hash(found) == hash(filter_value(around("90210", "25.0"), VERTICAL, near))
+    assert found != filter_value(around("90210", 26), VERTICAL, near)
     compiled = compile_filter(found)
     assert "filters.0: zip zip_within" == compiled.told
     assert compiled.test({"zip": "90211"})
     assert not compiled.test({"zip": "10001"})
     assert not compiled.test({})
     assert not compiled.test({"zip": None})
+    assert not compiled.test({"zip": 90210})
     assert compile_filter(Not(found)).test({"zip": "09001"}), "at no place is outside"
 
 
@@ -121,6 +128,51 @@ def test_without_the_centres_a_circle_is_refused() -> None:
     assert "pip install ping-post-exchange[geo]" in found[0].message
     with pytest.raises(PlacesMissing):
         filter_value(around("90210", 25), VERTICAL)
+
+
+def test_a_load_that_failed_is_told_where_a_distance_is_asked() -> None:
+    """422 with what to do, not a broken exchange."""
+
+    def fails(_code: str, _miles: Decimal) -> Circle | None:
+        raise PlacesNotLoaded
+
+    found = filter_problems([around("90210", 25)], VERTICAL, "filters", fails)
+
+    assert [("filters.0.op", "not_supported")] == [(one.path, one.code) for one in found]
+    assert "cannot be loaded just now" in found[0].message
+
+
+# --- prefixes --------------------------------------------------------------------------------------
+
+NEVER: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    # (condition no lead can meet, a lead)
+    (cond("zip", "prefix", "90210-1"), {"zip": "90210"}),
+    (cond("zip", "prefix", "TX"), {"zip": "78704"}),
+    (cond("state", "prefix", "Cal"), {"state": "CA"}),
+]
+
+
+@pytest.mark.parametrize(("document", "lead"), NEVER, ids=range(len(NEVER)))
+@pytest.mark.parametrize("wrap", ["not", "any"])
+def test_a_prefix_that_never_matches_is_judged_only_when_it_is_written(
+    document: dict[str, Any], lead: dict[str, Any], wrap: str
+) -> None:
+    """Stored before there was such a rule, it is read and judged as it always was."""
+    whole: dict[str, Any] = {wrap: document if wrap == "not" else [document]}
+
+    assert ["invalid"] == [one.code for one in filter_problems([whole], VERTICAL, "filters")]
+    assert () == filter_problems([whole], VERTICAL, "filters", is_stored=True)
+    assert (wrap == "not") is compile_filter(filter_value(whole, VERTICAL)).test(lead)
+
+
+def test_a_stored_prefix_must_still_be_one() -> None:
+    """What could not be read is a problem wherever it stands."""
+    for document in (
+        cond("zip", "prefix", ""),
+        cond("kwh", "prefix", "1"),
+        cond("x", "prefix", "1"),
+    ):
+        assert filter_problems([document], VERTICAL, "filters", is_stored=True)
 
 
 # --- long lists ------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from buyers.contract import (
     Pricing,
     PricingMode,
 )
+from exchange.checking import _canonical
 from exchange.conditions import CONDITIONS_MAX, filter_problems, filter_value
 from exchange.documents import (
     MASK,
@@ -609,3 +610,26 @@ def test_toml_dates_are_read() -> None:
     assert Condition(field="moved", op=Op.GT, value="2026-01-31") == (
         filter_value(document["filters"][0], VERTICAL)
     )
+
+
+NUL: list[tuple[dict[str, Any], list[str]]] = [
+    # (a document, where it holds NUL)
+    ({"name": "a\0b"}, ["name"]),
+    ({"filters": [{"value": ["x"] * 9 + ["\0"]}]}, ["filters.0.value.9"]),
+    ({"fields": {"a\0": 1}}, ["fields"]),
+    ({"number": 10**30, "name": "\0"}, ["name"]),  # too large a number to be written as text
+    ({"half": "\ud800", "name": "\0"}, ["name"]),
+    ({"name": "\\u0000", "number": 10**30}, []),  # six characters
+    ({"name": "\\u0000"}, []),
+    ({"name": "\\\0"}, ["name"]),
+]
+
+
+@pytest.mark.parametrize(("document", "expected"), NUL, ids=range(len(NUL)))
+def test_nul_is_found_wherever_it_stands(document: dict[str, Any], expected: list[str]) -> None:
+    """Postgres cannot keep it; each place is named."""
+    with pytest.raises(DocumentsInvalid) as caught:
+        _canonical("seller", document, "seller x")
+
+    told = [one.path for one in caught.value.problems if "NUL" in one.message]
+    assert [f"seller x.{path}" for path in expected] == told

@@ -19,6 +19,7 @@ from exchange.eligibility import (
     screen,
     why_unsuited,
 )
+from exchange.geo import Places
 from exchange.plan import default_plan
 from exchange.reasons import SkipReason
 from exchange.receipt import _skipped, explain_lead
@@ -313,7 +314,7 @@ def test_conditions_on_post_stage_fields_are_judged_at_the_post(
     assert (at_ping, at_post) == tuple(one and one.told for one in failed)
 
 
-NEAR = has("zip", Op.ZIP_WITHIN, frozenset({"90210"}))
+NEAR = has("zip", Op.ZIP_WITHIN, Places({"90210": (34.09, -118.41)}).within("90210", Decimal(5)))
 TOLD: list[tuple[Filter, str]] = [
     # (the filter that fails, third of its contract; what is told)
     (CALIFORNIAN, "filters.2: state eq"),

@@ -24,7 +24,7 @@ from buyers.messages import Accepted, Bid, Missed, NotSent, PingResult, Unconfir
 from buyers.reasons import BuyerReason
 from buyers.throttle import Throttle
 from buyers.wire import Failure, WireLimits, render_request
-from exchange.hearsay import Hearsay
+from exchange.hearsay import ROWS_MAX, Hearsay
 from exchange.house import House
 from exchange.ids import read_id
 from exchange.metrics import Metrics
@@ -634,6 +634,65 @@ async def test_only_what_changed_is_written(keepers: Make, database: str) -> Non
     assert 3 == len(written)
 
 
+async def test_of_very_many_endpoints_each_is_told_of(keepers: Make) -> None:
+    """A breaker's change at once, however many others have something to tell; counts in turn."""
+    one = keepers(1)
+    many = [a_contract(f"c{number}", id=100 + number) for number in range(3 * ROWS_MAX)]
+    ids = {contract.id for contract in many}
+    told: list[set[int]] = []
+
+    async def note(rows: list[HealthRow]) -> None:
+        told.append({row.contract for row in rows})
+
+    one.hearsay._store.put = note  # type: ignore[method-assign]
+    for _ in range(3):  # each of them has news again before all the others were told of
+        one.house.vigil.pinged([(contract, BID) for contract in many], 400, 400)
+        await one.round()
+        one.clock.ahead_s += 10.1
+    assert ids == set.union(*told)
+    assert {ROWS_MAX} == {len(ids) for ids in told}
+
+    one.house.vigil.pinged([(contract, BID) for contract in many], 400, 400)
+    one.clock.ahead_s += 1.1
+    one.contract = many[-1]
+    one.hears(DEAD, times=100)
+    await one.round()
+    assert many[-1].id in told[-1]
+
+    told.clear()
+    for _ in range(40):  # an outage on our side: every breaker opens
+        one.house.vigil.pinged([(contract, DEAD) for contract in many[:-1]], 400, 400)
+    for _ in range(3):
+        await one.round()
+    assert ids - {many[-1].id} <= set.union(*told)
+
+
+async def test_a_worker_that_starts_reads_page_by_page(keepers: Make) -> None:
+    """Every open breaker and every score that has effect; what is sound is not even read."""
+    writer, starting = keepers(1), keepers(2)
+    dead = [a_contract(f"d{number}", id=100 + number) for number in range(230)]
+    sound = [a_contract(f"s{number}", id=1000 + number) for number in range(5)]
+    for _ in range(20):
+        told = [*((contract, DEAD) for contract in dead), *((contract, BID) for contract in sound)]
+        writer.house.vigil.pinged(told, 400, 400)
+    halves = a_contract("halves", id=2000)
+    for _ in range(10):
+        for result in (BID, DEAD):
+            writer.house.vigil.pinged([(halves, result)], 400, 400)
+    await writer.round()
+
+    pages = [page async for page in starting.hearsay._store.fresh()]
+    await starting.hearsay.begin()
+
+    assert [100, 100, 31] == [len(page) for page in pages]
+    known = starting.house.vigil.watched[Call.PING]
+    assert {*(contract.id for contract in dead), halves.id} == known.keys()
+    assert {Standing.OPEN} == {known[contract.id].breaker.standing for contract in dead}
+    of_halves = writer.house.vigil.watched[Call.PING][halves.id]
+    assert Standing.CLOSED is of_halves.breaker.standing
+    assert known[halves.id].throttle.score == pytest.approx(of_halves.throttle.score)
+
+
 async def test_an_endpoint_nobody_calls_is_forgotten(keepers: Make) -> None:
     """After ten minutes without a result: memory stays bounded, and old faults do not count."""
     one = keepers(1)
@@ -740,6 +799,10 @@ async def test_an_operator_closes_a_breaker_for_everybody(database: str) -> None
             404,
             405,
         }
+        odd = await offices.admin("POST", "/v1/contracts/acme-1/health/reset", {"call": "ping"})
+        assert (422, {("call", "unknown_field")}) == (odd.status, odd.errors)
+        await one.round()
+        assert not one.asks
         reset = await offices.admin("POST", "/v1/contracts/acme-1/health/reset")
 
         assert (200, "closed", 0) == (
@@ -759,6 +822,18 @@ async def test_an_operator_closes_a_breaker_for_everybody(database: str) -> None
         assert one.asks
         await one.db.close()
         await two.db.close()
+
+
+async def test_operators_may_close_it_at_the_same_time(database: str) -> None:
+    """Both say the same; none of them is a conflict."""
+    db = Database(database, connections_max=8)
+    rows = HealthRows(db)
+
+    await asyncio.gather(*(rows.reset(7) for _ in range(40)))
+
+    found, _ = await rows.of_contract(7)
+    assert [("ping", False), ("post", False)] == sorted((one.call, one.open) for one in found)
+    await db.close()
 
 
 def test_a_fixed_price_contract_has_no_pings() -> None:

@@ -887,11 +887,12 @@ async def test_only_an_admin_sets_the_policy(offices: Offices) -> None:
     left_out = {k: v for k, v in seen.items() if k != "returns"} | {"active": False}
     absent = await offices.acme("PUT", path, left_out)
     changed = await offices.acme("PATCH", path, {"returns": {"percent": "1"}, "active": False})
+    nulled = await offices.acme("PATCH", path, {"returns": None, "active": False})
     created = await offices.acme("POST", "/v1/contracts", a_contract("acme-2", returns=POLICY))
 
     assert (200, seen["returns"]) == (kept.status, kept.body["returns"])
     assert (200, seen["returns"]) == (absent.status, absent.body["returns"])
-    for answer in (changed, created):
+    for answer in (changed, nulled, created):
         assert (422, {("returns", "not_allowed")}) == (answer.status, answer.errors)
 
 

@@ -114,5 +114,6 @@ def endpoint_digest(contract: Contract) -> bytes:
         endpoint.post_url,
         endpoint.status_url,
         endpoint.idempotent,
+        contract.vertical,
     ]
     return hmac.digest(contract.secret, orjson.dumps(told), "sha256")

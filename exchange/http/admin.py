@@ -47,7 +47,7 @@ class AdminDesk:
         self.keys = KeyDesk(store.db, vault, http)
         self.deposits = DepositDesk(store.db, http)
         self.inspect = InspectDesk(store)
-        self.health = HealthDesk(store)
+        self.health = HealthDesk(store, http)
         self.returns = ReturnDesk(store, http)
 
     def routes(self) -> list[web.RouteDef]:

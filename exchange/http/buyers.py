@@ -38,7 +38,7 @@ class BuyerDesk:
         self.catalogue = CatalogueDesk(store.db, vault, guard, http, certifier)
         self.certify = CertifyDesk(certifier, http)
         self.inspect = InspectDesk(store)
-        self.health = HealthDesk(store)
+        self.health = HealthDesk(store, http)
         self.returns = ReturnDesk(store, http)
 
     def routes(self) -> list[web.RouteDef]:

@@ -89,9 +89,10 @@ class CatalogueDesk:
             before = changes.visible(kind, stored[kind].get(slug), caller)
             changes.match_etag(request, before)
             wanted = changes.merge_patch(changes.shown(kind, before.body, caller), body)
+            named = changes.misnamed(_KEY.get(kind, "slug"), slug, wanted)
             if caller.buyer is not None:
                 wanted.setdefault("active", False)
-            named = changes.misnamed(_KEY.get(kind, "slug"), slug, wanted)
+                named = (*named, *changes.taken_away(body, before.body))
             return self._checked(kind, wanted, before, stored, caller, named)
 
         change = await self._write(decide, kind, slug, body, caller)

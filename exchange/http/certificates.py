@@ -5,18 +5,16 @@ from typing import Any
 
 from aiohttp import web
 
-from buyers.certify import endpoint_digest
-from exchange.errors import Problem, Refusal
+from exchange.errors import Refusal
 from exchange.http import changes
 from exchange.http.access import Caller
 from exchange.http.catalogue import slug_of
 from exchange.http.certifying import Certifier
-from exchange.http.limits import read_object
 from exchange.http.problems import json_response
-from exchange.http.requests import invalid
+from exchange.http.requests import read_nothing
 from exchange.settings import HttpSettings
 from exchange.store.catalogue import ContractScope, read_documents
-from exchange.store.certificates import Certified, last_certificate, put_certificate
+from exchange.store.certificates import Certified, last_certificate
 from exchange.store.pings import utc
 
 Body = dict[str, Any]
@@ -31,13 +29,11 @@ class CertifyDesk:
 
     async def test(self, request: web.Request, kind: str, caller: Caller) -> web.Response:
         """Certify the endpoint as it is stored, and keep the report."""
-        await _read_nothing(request, self.http)
+        await read_nothing(request, self.http)
         slug, db = slug_of(request), self.certifier.db
         stored = await read_documents(db, ContractScope(slug, "", ""))
         body = changes.visible(kind, stored["contract"].get(slug), caller).body
-        subject = self.certifier.subject(body, stored)
-        report = await self.certifier.certify(subject)
-        kept = await put_certificate(db, slug, endpoint_digest(subject.contract), report)
+        kept = await self.certifier.test(self.certifier.subject(body, stored))
         if kept is None:
             raise changes.not_found(kind)
         return json_response(_shown(slug, kept))
@@ -51,13 +47,6 @@ class CertifyDesk:
         if kept is None:
             raise Refusal(404, "not_found", "this contract was never certified: POST …/test")
         return json_response(_shown(slug, kept))
-
-
-async def _read_nothing(request: web.Request, http: HttpSettings) -> None:
-    """No body, or an empty object. Refuses with 422 what nobody would look at."""
-    body = await read_object(request, http) if request.can_read_body else {}
-    if body:
-        raise invalid([Problem(name, "unknown_field", "is not a property here") for name in body])
 
 
 def _shown(slug: str, kept: Certified) -> Body:

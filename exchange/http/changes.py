@@ -1,7 +1,7 @@
 """What a change of a document may do: whose it is, which version it is of, what stands in its way."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
@@ -103,6 +103,18 @@ def relative(problem: Problem, prefix: str) -> Problem:
     if problem.path == prefix:
         return Problem("", problem.code, problem.message)
     return Problem(problem.path.removeprefix(f"{prefix}."), problem.code, problem.message)
+
+
+ADMINS_ONLY: Final = ("adjustment", "returns")
+
+
+def taken_away(patch: Body, before: Body) -> list[Problem]:
+    """A null in a buyer's patch would take away what is the admin's: told, not passed over."""
+    return [
+        Problem(name, "not_allowed", "only an admin may change it")
+        for name in ADMINS_ONLY
+        if name in patch and patch[name] is None and before.get(name) is not None
+    ]
 
 
 def by_buyer(body: Body, before: Body | None, buyer: str) -> tuple[Body, list[Problem]]:

@@ -12,6 +12,8 @@ from exchange.http import changes
 from exchange.http.access import Caller
 from exchange.http.catalogue import slug_of
 from exchange.http.problems import json_response
+from exchange.http.requests import read_nothing
+from exchange.settings import HttpSettings
 from exchange.store.catalogue import StoredDocument
 from exchange.store.health import OPERATOR, HealthRow, HealthRows
 from exchange.store.pings import utc
@@ -28,13 +30,15 @@ class HealthDesk:
     """The handlers of endpoints' health."""
 
     store: PostgresStore
+    http: HttpSettings
 
     async def read(self, request: web.Request, kind: str, caller: Caller) -> web.Response:
         stored = await self._contract(request, kind, caller)
         return await self._answer(stored)
 
     async def reset(self, request: web.Request, kind: str, caller: Caller) -> web.Response:
-        """Close both breakers in every worker within about a second. What is read is ignored."""
+        """Close both breakers in every worker within about a second."""
+        await read_nothing(request, self.http)
         stored = await self._contract(request, kind, caller)
         await HealthRows(self.store.db).reset(stored.id)
         return await self._answer(stored)

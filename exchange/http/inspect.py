@@ -191,11 +191,11 @@ def _moment(text: str) -> tuple[datetime, UUID]:
     at, _, id_ = text.partition(" ")
     try:
         moment = datetime.fromisoformat(at)
-    except ValueError:
+        if moment.tzinfo is None:
+            raise _no_cursor()
+        return moment.astimezone(UTC), _uuid(id_)
+    except (ValueError, OverflowError):  # no moment, or one beyond the end of time
         raise _no_cursor() from None
-    if moment.tzinfo is None:
-        raise _no_cursor()
-    return moment, _uuid(id_)
 
 
 def _version(page: Page) -> int:

@@ -23,6 +23,8 @@ async def read_object(
             raw = await _read(request, bytes_max)
     except TimeoutError:
         raise Refusal(408, "body_timeout", "the body did not arrive in time") from None
+    except ConnectionError:  # nobody is left to be answered
+        raise Refusal(400, "not_json", "the body was cut off") from None
     try:
         return strict_json.loads_object(raw)
     except strict_json.JsonInvalid as error:

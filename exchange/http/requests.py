@@ -4,15 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
+from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from buyers.money import parse_micros
 from exchange.catalogue import Catalogue, Market
 from exchange.documents import Money
 from exchange.errors import Problem, Refusal, problems_of
+from exchange.http.limits import read_object
 from exchange.lead import Asking
 from exchange.sealing import Vault
 from exchange.sellers import Seller
+from exchange.settings import HttpSettings
 
 Model = TypeVar("Model", bound=BaseModel)
 Name = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -167,6 +170,13 @@ def read_model(model: type[Model], body: Mapping[str, Any]) -> Model:
     if found is None:
         raise invalid(problems)
     return found
+
+
+async def read_nothing(request: web.Request, http: HttpSettings) -> None:
+    """No body, or an empty object. Refuses with 422 what nobody would look at."""
+    body = await read_object(request, http) if request.can_read_body else {}
+    if body:
+        raise invalid([Problem(name, "unknown_field", "is not a property here") for name in body])
 
 
 def _check(model: type[Model], body: Mapping[str, Any]) -> tuple[Model | None, list[Problem]]:

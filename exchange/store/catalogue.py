@@ -20,7 +20,8 @@ from buyers.contract import Condition
 from exchange.catalogue import EMPTY, Catalogue, Entry, Market, entry_of
 from exchange.conditions import filter_value, find_field
 from exchange.documents import contract_value
-from exchange.geo import within
+from exchange.errors import PlacesNotLoaded
+from exchange.geo import may_have_places, within
 from exchange.sealing import Vault
 from exchange.store.certificates import as_certified
 from exchange.store.database import Database
@@ -73,8 +74,9 @@ def _raise(_where: str, error: BaseException) -> None:
 class LiveCatalogue:
     """One process's catalogue; `refresh()` whenever the database may have changed.
 
-    `broke` is told of a contract that cannot be read: it is out of force until it is written again,
-    and the others are not kept waiting for it.
+    `broke` is told of a contract that cannot be read, by its slug: it is out of force until it is
+    written again, and the others are not kept waiting for it. One that lacks the places of ZIP codes
+    is read again when these may be there.
     """
 
     def __init__(
@@ -97,6 +99,11 @@ class LiveCatalogue:
     @property
     def snapshot(self) -> Catalogue:
         return self._known.snapshot
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a refresh may bring back what could not be read, though nothing was written."""
+        return bool(self._known.unplaced) and may_have_places()
 
     def distrust(self) -> None:
         """The database may be another one now: the next refresh compares every document."""
@@ -133,6 +140,9 @@ class LiveCatalogue:
         draft = Draft(known)
         touched = set(look.paused_buyers ^ known.look.paused_buyers)
         touched |= look.paused_contracts ^ known.look.paused_contracts
+        if may_have_places():
+            touched |= draft.unplaced
+            draft.unplaced = set()
         if known.retired:
             touched |= known.retired - await read_open(db, known.retired)
         if look.certificates != known.look.certificates:
@@ -175,7 +185,10 @@ class LiveCatalogue:
             await self.pace.breathe()
         for kind in KINDS[:-1]:
             async for document in read_stored(db, by_kind[kind], self.pace):
-                take[kind](document)
+                try:
+                    take[kind](document)
+                except Exception as error:  # noqa: BLE001 - it stays as it was; pauses go through
+                    self._broke(f"catalogue: {kind} {document.body.get('slug', '')}", error)
         standing: list[Listed] = []
         for one in by_kind["contract"]:
             if one.ended:
@@ -196,15 +209,18 @@ class LiveCatalogue:
 
     async def _compile(self, draft: Draft, document: StoredDocument) -> None:
         """One contract, out of force if it cannot be read."""
-        entry = None
+        entry, lacks_places = None, False
         try:
             vertical = draft.markets[document.body["vertical"]].vertical
             for one in document.body["filters"]:
                 await self._read_long_lists(one, vertical)
             entry = self._entry(draft, document, vertical)
         except Exception as error:  # noqa: BLE001 - one bad document must not hold up the others
-            self._broke("catalogue", error)
+            self._broke(f"catalogue: contract {document.body.get('slug', '')}", error)
+            lacks_places = isinstance(error, PlacesNotLoaded)
         draft.put_contract(document, entry)
+        if lacks_places:
+            draft.unplaced.add(document.id)
 
     def _entry(self, draft: Draft, document: StoredDocument, vertical: Vertical) -> Entry:
         body = document.body

@@ -38,6 +38,7 @@ class Known:
     buyers: dict[str, Buyer] = field(default_factory=dict)
     retired: set[int] = field(default_factory=set)  # contracts kept for their open attempts
     certified: dict[int, int] = field(default_factory=dict)
+    unplaced: set[int] = field(default_factory=set)  # contracts that lack the places of ZIP codes
 
 
 class Draft:
@@ -51,6 +52,7 @@ class Draft:
         self.margin: dict[str, int] = {}
         self.outdated: set[str] = set()  # verticals whose contracts have to be compiled again
         self.certified = known.certified
+        self.unplaced = set(known.unplaced)
         self._held: dict[int, Listed] = {}
         self._ended: set[int] = set()  # documents that are held no more
         self._traded: dict[int, str] = {}
@@ -99,6 +101,7 @@ class Draft:
     def put_contract(self, document: StoredDocument, entry: Entry | None) -> None:
         """None: it cannot be read, and is nowhere."""
         slug, vertical = document.body["slug"], document.body["vertical"]
+        self.unplaced.discard(document.id)
         before = self.known.traded.get(document.id)
         if before is not None and (entry is None or before != vertical):
             self._shelf(before).drop(slug)
@@ -112,6 +115,7 @@ class Draft:
             self._retired.add(document.id)
 
     def drop_contract(self, listed: Listed) -> None:
+        self.unplaced.discard(listed.id)
         before = self.known.traded.get(listed.id)
         if before is not None:
             self._shelf(before).drop(listed.slug)
@@ -169,6 +173,7 @@ class Draft:
             known.held.pop(id_, None)
         known.buyers = _updated(known.buyers, self._buyers)
         known.retired = known.retired - self._ended | self._retired
+        known.unplaced = self.unplaced
         known.certified, known.look, known.snapshot = self.certified, look, snapshot
 
 

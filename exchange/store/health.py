@@ -1,12 +1,13 @@
 """How workers find endpoints, as rows: written by each, read by all, forgotten after ten minutes."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
 
+from buyers.throttle import STARTS_AT
 from exchange.store.database import Database
 
 STALE_S: Final = 600  # an older row says nothing any more
@@ -28,8 +29,14 @@ ON CONFLICT (contract_id, call, worker) DO UPDATE SET open = excluded.open, sinc
   score = excluded.score, results = excluded.results, share = excluded.share, dry_run = excluded.dry_run,
   failures = excluded.failures, at = excluded.at,
   told_at = CASE WHEN h.since IS DISTINCT FROM excluded.since THEN excluded.told_at ELSE h.told_at END"""
-_FRESH: Final = f"""SELECT {_COLUMNS} FROM endpoint_health
-WHERE at > now() - {STALE_S} * interval '1 second' ORDER BY since NULLS FIRST"""  # noqa: S608
+_CONTRACTS_MAX: Final = 100  # of one page: at most as many rows as twice the workers for each
+# Of most contracts a worker that starts need not hear: their breakers never opened, and their scores
+# have no effect. Of the others every row counts, the sound ones too.
+_FRESH: Final = f"""WITH troubled AS (SELECT DISTINCT contract_id FROM endpoint_health
+  WHERE contract_id > $1 AND at > now() - {STALE_S} * interval '1 second'
+    AND (since IS NOT NULL OR score > {STARTS_AT}) ORDER BY contract_id LIMIT {_CONTRACTS_MAX})
+SELECT {_COLUMNS} FROM troubled JOIN endpoint_health USING (contract_id)
+WHERE at > now() - {STALE_S} * interval '1 second' ORDER BY contract_id, since NULLS FIRST"""  # noqa: S608
 _TOLD: Final = f"""SELECT {_COLUMNS} FROM endpoint_health
 WHERE told_at > $1 AND worker <> $2 AND since IS NOT NULL ORDER BY since"""  # noqa: S608
 _OF: Final = f"""SELECT {_COLUMNS} FROM endpoint_health
@@ -41,7 +48,9 @@ _CLEAR: Final = "DELETE FROM endpoint_health WHERE contract_id = $1"
 _CLOSE: Final = """INSERT INTO endpoint_health (contract_id, call, worker, open, since, openings, good, bad,
   score, results, share, dry_run, failures, at, told_at)
 SELECT $1, call, $2, false, clock_timestamp(), 0, 0, 0, 0, 0, 0, false, '[]', clock_timestamp(), clock_timestamp()
-FROM unnest(ARRAY['ping', 'post']) AS call"""
+FROM unnest(ARRAY['ping', 'post']) AS call
+ON CONFLICT (contract_id, call, worker) DO UPDATE SET since = excluded.since, at = excluded.at,
+  told_at = excluded.told_at"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +86,13 @@ class HealthRows:
         columns = zip(*map(_values, ordered), strict=True)
         await self._db.execute(_PUT, *map(list, columns))
 
-    async def fresh(self) -> list[HealthRow]:
-        """Every row that still says something: for a worker that starts."""
-        return [_row(row) for row in await self._db.fetch(_FRESH)]
+    async def fresh(self) -> AsyncIterator[list[HealthRow]]:
+        """For a worker that starts: every row that still says something, of contracts that are or were
+        in trouble; page by page, each contract's rows in one page."""
+        last = 0
+        while rows := await self._db.fetch(_FRESH, last):
+            yield [_row(row) for row in rows]
+            last = rows[-1]["contract_id"]
 
     async def told(self, after: datetime, worker: int) -> list[HealthRow]:
         """Changes of breakers by others since then, the newest last; some perhaps once more."""

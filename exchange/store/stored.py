@@ -119,6 +119,7 @@ async def read_documents(db: Fetches, scope: ContractScope | None = None) -> Doc
         rows = await db.fetch(_READ)
     else:
         rows = await db.fetch(_READ + _OF_CONTRACT, scope.slug, scope.vertical, scope.buyer)
+    await load_places(*(row[3] for row in rows))  # a changed vertical is judged with its contracts
     found: Documents = {kind: {} for kind in KINDS}
     for row in rows:
         found[row[0]][row[1]] = _stored(row)

@@ -1,7 +1,7 @@
 -- What certification found out about a contract's endpoint, the last time it was asked.
 CREATE TABLE certificate (
   contract_id int PRIMARY KEY REFERENCES contract,
-  endpoint bytea NOT NULL,                    -- keyed digest of what was certified: dialect, addresses, secret, idempotent
+  endpoint bytea NOT NULL,                    -- digest of what was certified: vertical, dialect, addresses, idempotent; keyed by the secret
   passed boolean NOT NULL,
   repeats text NOT NULL CHECK (repeats IN ('same_answer', 'conflict', 'sold_twice', 'unknown')),
   at timestamptz NOT NULL DEFAULT now(),
