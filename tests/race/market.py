@@ -98,10 +98,10 @@ async def open_leads(books: PostgresBooks, worker: int, count: int) -> None:
 
 
 async def lower_a_cap(
-    books: PostgresBooks, contract: int, expect: Callable[[int, int], None]
+    books: PostgresBooks, contract: int, expect: Callable[[int, int, int], None]
 ) -> tuple[int, int]:
     """To three less than what is used just now: from there it may only fall, until it is below. Whoever
-    watches is told the bucket and its use before anybody can see the new limit.
+    watches is told the bucket, its new limit and its use before anybody can see the new limit.
 
     Returns the use and the new limit."""
     async with books.sql.transaction():
@@ -113,7 +113,7 @@ async def lower_a_cap(
         assert row is not None, "it is raced for"
         bucket, used, zone = row
         limit = max(0, used - 3)
-        expect(bucket, used)
+        expect(bucket, limit, used)
         await books.set_cap(Party(contract, ""), cap("sales", limit, "day"), zone)
     return used, limit
 

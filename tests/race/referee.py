@@ -31,12 +31,13 @@ class Sampler:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self.above: dict[int, int] = {}  # buckets lowered below their use, and what that may be
+        # Buckets lowered below their use: to what, and what that use may be.
+        self.above: dict[int, tuple[int, int]] = {}
         self.looks = self.recounts = 0
         self.faults: list[str] = []
 
-    def lowered(self, bucket: int, used: int) -> None:
-        self.above[bucket] = used
+    def lowered(self, bucket: int, limit: int, used: int) -> None:
+        self.above[bucket] = (limit, used)
 
     async def watch(self, over: asyncio.Event) -> None:
         """Until the race is over."""
@@ -67,12 +68,15 @@ class Sampler:
             self.faults += [f"{slug} has {amount} micros on an account" for slug, _, amount in red]
 
     def _judge(self, name: str, bucket: int, limit: int, used: int) -> None:
+        lowered_to, most = self.above.get(bucket, (limit, limit))
         if used <= limit:
-            self.above.pop(bucket, None)
-        elif used > self.above.get(bucket, 0):
-            self.faults.append(f"oversold: {name} has used {used} of {limit}")
+            # A look that began before the limit was lowered says nothing of how it was afterwards.
+            if limit == lowered_to:
+                self.above.pop(bucket, None)
+        elif limit == lowered_to and used <= most:
+            self.above[bucket] = (limit, used)
         else:
-            self.above[bucket] = used
+            self.faults.append(f"oversold: {name} has used {used} of {limit}")
 
 
 def read_acks(paths: Iterable[Path]) -> Iterator[tuple[UUID, int, int, int, int]]:
