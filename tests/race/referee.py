@@ -33,6 +33,7 @@ class Sampler:
         self._dsn = dsn
         # Buckets lowered below their use: to what, and what that use may be.
         self.above: dict[int, tuple[int, int]] = {}
+        self._in_turn = asyncio.Lock()
         self.looks = self.recounts = 0
         self.faults: list[str] = []
 
@@ -51,12 +52,15 @@ class Sampler:
 
     async def look(self, connection: Any, *, recount: bool = False) -> None:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            buckets = await connection.fetch(_BUCKETS)
+            async with (
+                self._in_turn
+            ):  # the first statement takes the snapshot: judged in their order
+                buckets = await connection.fetch(_BUCKETS)
+                for id_, kind, owner, _, limit, used in buckets:
+                    self._judge(f"{kind} of {owner}", id_, limit, used)
             rows = await connection.fetch(_USE) if recount else []
             red = await connection.fetch(_BALANCES) if recount else []
         self.looks += 1
-        for id_, kind, owner, _, limit, used in buckets:
-            self._judge(f"{kind} of {owner}", id_, limit, used)
         if recount:
             self.recounts += 1
             due = {id_: (number, money) for id_, number, money in rows}
