@@ -71,11 +71,12 @@ class Ranking:
 
     def reason_of(self, contract: str) -> AuctionReason | None:
         """Why this contract's offer did not win; None for the winner and for strangers."""
-        if any(offer.contract == contract for offer in self.below_floor):
-            return AuctionReason.BELOW_FLOOR
-        if any(placed.offer.contract == contract for placed in self.placed[self.winning :]):
-            return AuctionReason.OUTBID
-        return None
+        return self.reasons().get(contract)
+
+    def reasons(self) -> dict[str, AuctionReason]:
+        """Of everybody who lost, by contract."""
+        lost = {one.offer.contract: AuctionReason.OUTBID for one in self.placed[self.winning :]}
+        return lost | {one.contract: AuctionReason.BELOW_FLOOR for one in self.below_floor}
 
 
 def rank(offers: Sequence[Offer], rules: Rules) -> Ranking:
@@ -103,10 +104,11 @@ def rank(offers: Sequence[Offer], rules: Rules) -> Ranking:
     first: Sequence[Offer] = single[:1]
     if shared_micros > (_net(single[0], rules) if single else 0):
         first = shared
-    rest = [one for one in able if one not in first]
+    wins = {one.contract for one in first}
+    rest = [one for one in able if one.contract not in wins]
     return Ranking(
         placed=tuple(placed[one.contract] for one in (*first, *rest)),
-        below_floor=tuple(one for one in offers if one not in able),
+        below_floor=tuple(one for one in offers if one.contract not in placed),
         winning=len(first),
     )
 

@@ -40,7 +40,8 @@ class Shelf:
         self._begun = True
         while winners := rank(self._offers, self._lead.rules).winners:
             if not self._drop([one.offer for one in winners]):
-                self._offers = [o for o in self._offers if o not in [w.offer for w in winners]]
+                taken = {one.offer.contract for one in winners}
+                self._offers = [one for one in self._offers if one.contract not in taken]
                 shares = len(winners)
                 return tuple(self._candidate(w, n, shares) for n, w in enumerate(winners, 1))
         low, self._offers = self._offers, []

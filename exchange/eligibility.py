@@ -1,6 +1,6 @@
 """Which contracts may be asked or posted to for a lead, and why each other may not."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -54,12 +54,12 @@ class Usage:
     full: Mapping[int, SkipReason] = field(default_factory=dict)
     # Caps that are spread over the day, by contract: (used, limit).
     paced: Mapping[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    buyers: Mapping[int, int] = field(default_factory=dict)  # of the full contracts, by contract
 
-    def without(self, contracts: Iterable[int]) -> "Usage":
-        """As it is once these contracts' caps may have room again."""
-        gone = frozenset(contracts)
-        full = {id_: reason for id_, reason in self.full.items() if id_ not in gone}
-        return Usage(full, self.paced)
+    def without(self, buyers: Container[int]) -> "Usage":
+        """As it is once these buyers' caps may have room again."""
+        full = {c: reason for c, reason in self.full.items() if self.buyers.get(c) not in buyers}
+        return Usage(full, self.paced, self.buyers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from buyers.contract import Buyer
 from buyers.guard import Guard, Target, UrlRefused
 from buyers.wire import Done, Reply
-from exchange.catalogue import EMPTY, Catalogue, Market
+from exchange.catalogue import EMPTY, Catalogue
 from exchange.eligibility import Usage
 from exchange.errors import Refusal, StoreUnavailable
 from exchange.ids import new_uuid
@@ -67,9 +66,7 @@ class House:
     failpoint: Callable[[str], None] = lambda _name: None
     catalogue: Catalogue = EMPTY
     usage: Usage = field(default_factory=Usage)
-    released: set[int] = field(
-        default_factory=set
-    )  # contracts that got room since it was looked up
+    released: set[int] = field(default_factory=set)  # buyers that got room back meanwhile
     stopping: bool = False
     database_away: bool = False
     loaded: bool = False  # whether the catalogue has been read at all
@@ -111,9 +108,9 @@ class House:
         usage = await self.store.usage()
         self.usage = usage.without(self.released)
 
-    def make_room(self, market: Market, buyer: Buyer) -> None:
+    def make_room(self, buyer: int) -> None:
         """What a buyer's contract held was given back: the next ping may ask any of them at once."""
-        self.released.update(c.id for c, _ in market.contracts if c.buyer.id == buyer.id)
+        self.released.add(buyer)
         self.usage = self.usage.without(self.released)
 
     def own(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:

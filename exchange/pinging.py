@@ -32,25 +32,22 @@ async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auct
     """Ask everyone eligible in the auction tier and rank what they say; ends by the deadline."""
     began_s = house.now_s()
     ping_id = house.new_uuid()
+    ping_text = write_id("ping", ping_id, test=asking.test)
     market = asking.market
     screening = _screen(house, asking)
     tier = market.plan.auction
     stands = [c for c in screening.eligible if tier is not None and market.plan.tier_of(c) is tier]
-    well, unwell = (
-        (stands, []) if asking.test else house.vigil.admit(stands, write_id("ping", ping_id))
-    )
+    well, unwell = (stands, []) if asking.test else house.vigil.admit(stands, ping_text)
     asked = [contract for contract in well if contract.is_pinged]
     asked, limited = (asked, []) if asking.test else await _admit(house, asked)
     window_ms = deadline.left_ms(house.now_s())
     if tier is not None:
         window_ms = min(window_ms, tier.window_ms)
-    questions = _questions(
-        house, asking, write_id("ping", ping_id, test=asking.test), asked, window_ms
-    )
+    questions = _questions(house, asking, ping_text, asked, window_ms)
     results = await ask_all(
         questions,
         transport=house.transport,
-        read=partial(_read_bid, house, write_id("ping", ping_id, test=asking.test)),
+        read=partial(_read_bid, house, ping_text),
         late=partial(_tell_late, house, ping_id),
         grace_ms=house.settings.ping.late_grace_ms,
     )
@@ -58,7 +55,7 @@ async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auct
     if not asking.test:
         house.vigil.pinged(told, window_ms, tier.window_ms if tier is not None else window_ms)
     offers = _offers(told, [contract for contract in well if not contract.is_pinged])
-    rules = _rules(asking, write_id("ping", ping_id, test=asking.test))
+    rules = _rules(asking, ping_text)
     return Auction(
         ping_id=ping_id,
         asking=asking,

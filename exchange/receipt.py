@@ -8,7 +8,7 @@ import orjson
 from buyers.contract import Contract
 from buyers.messages import Bid, Invalid, Missed, NoBid, PingResult
 from buyers.money import format_micros
-from exchange.auction import Offer, Ranking, Rules
+from exchange.auction import Offer, Rules
 from exchange.catalogue import Market
 from exchange.eligibility import Asker, Skipped, why_unsuited
 from exchange.ids import write_id
@@ -22,6 +22,7 @@ VERSION = 1
 def ping_receipt(auction: Auction, answer: Mapping[str, Any]) -> dict[str, Any]:
     """What is stored of a ping: enough to explain it, to post on it, and to replay it."""
     asking = auction.asking
+    lost = auction.ranking.reasons()
     ranked = {placed.offer.contract: placed for placed in auction.ranking.placed}
     return {
         "v": VERSION,
@@ -40,8 +41,8 @@ def ping_receipt(auction: Auction, answer: Mapping[str, Any]) -> dict[str, Any]:
         "rules": _rules(auction.rules),
         "window_ms": round(auction.window_ms),
         "elapsed_ms": round(auction.elapsed_ms, 1),
-        "asked": [_asked(contract, result, auction) for contract, result in auction.results],
-        "offers": [_ranked(offer, auction.ranking) for offer in auction.offers],
+        "asked": [_asked(contract, result, lost) for contract, result in auction.results],
+        "offers": [_ranked(offer, lost) for offer in auction.offers],
         "ranking": [
             {"contract": slug, "pay": placed.pay_micros, "net": placed.net_micros}
             for slug, placed in ranked.items()
@@ -222,19 +223,21 @@ def _offer(offer: Offer) -> dict[str, Any]:
     }
 
 
-def _ranked(offer: Offer, ranking: Ranking) -> dict[str, Any]:
+def _ranked(offer: Offer, lost: Mapping[str, AuctionReason]) -> dict[str, Any]:
     """An offer with why it lost; a bid's reason stands where its contract was asked."""
     row = _offer(offer)
-    return row | {"reason": ranking.reason_of(offer.contract)} if offer.is_fixed else row
+    return row | {"reason": lost.get(offer.contract)} if offer.is_fixed else row
 
 
-def _asked(contract: Contract, result: PingResult, auction: Auction) -> dict[str, Any]:
+def _asked(
+    contract: Contract, result: PingResult, lost: Mapping[str, AuctionReason]
+) -> dict[str, Any]:
     row: dict[str, Any] = {"contract": contract.slug, "version": contract.version}
     row["buyer"] = contract.buyer.slug
     row["ms"] = None if result.elapsed_ms is None else round(result.elapsed_ms, 1)
     match result:
         case Bid():
-            reason = auction.ranking.reason_of(contract.slug)
+            reason = lost.get(contract.slug)
             return row | {"result": "bid", "price": result.price_micros, "reason": reason}
         case NoBid():
             return row | {"result": "no_bid", "reason": "declined", "note": result.note}

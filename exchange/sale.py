@@ -247,7 +247,7 @@ async def _book(
     if settled is not Settled.OK and settled.value != outcome_of(result).value:
         return None
     if outcome_of(result).has_failed:
-        house.make_room(lead.market, contract.buyer)
+        house.make_room(contract.buyer.id)
     if isinstance(result, Unconfirmed) and can_be_asked(contract) and _may_start(house, lead):
         return await resolve_now(house, attempt_id) or result
     return result

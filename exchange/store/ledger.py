@@ -31,7 +31,7 @@ _ATTEMPTS = f"SELECT {ATTEMPT_COLUMNS} FROM attempt WHERE lead_id = $1 ORDER BY 
 
 # A limit of a buyer closes all of its contracts. No bucket yet: nothing used.
 _FULL = """
-SELECT c.id, cap.kind FROM cap
+SELECT c.id, cap.kind, c.buyer_id FROM cap
 JOIN contract c ON cap.owner IN (c.id, c.buyer_id)
 LEFT JOIN bucket b ON b.cap_id = cap.id AND b.start = bucket_start(cap.period, cap.tz)
 WHERE cap.kind NOT IN ('share', 'pings') AND coalesce(b.lim - b.used, cap.lim) - cap.reserve <= 0
@@ -86,7 +86,8 @@ class Ledger:
         paced: dict[int, tuple[tuple[int, int], ...]] = {}
         for owner, used, limit in await self._ledger_db.fetch(_PACED):
             paced[owner] = (*paced.get(owner, ()), (used, limit))
-        return Usage({contract: _REASONS[kind] for contract, kind in rows}, paced)
+        full = {contract: _REASONS[kind] for contract, kind, _ in rows}
+        return Usage(full, paced, {contract: buyer for contract, _, buyer in rows})
 
     async def turns(self, contracts: Sequence[int], period: str | None) -> Turns:
         last = await self._ledger_db.fetch(_TURNS, list(contracts))

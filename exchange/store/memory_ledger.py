@@ -257,7 +257,7 @@ class MemoryLedger:
                 if cap.paced:
                     use = (bucket.used if bucket else 0, cap.lim)
                     paced[contract.id] = (*paced.get(contract.id, ()), use)
-        return Usage(full, paced)
+        return Usage(full, paced, {id_: self._contracts[id_].buyer.id for id_ in full})
 
     async def turns(self, contracts: Sequence[int], period: str | None) -> Turns:
         last, sold = {}, {}
