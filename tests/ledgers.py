@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -10,6 +10,7 @@ from random import Random
 from uuid import UUID
 
 import asyncpg
+import pytest
 
 from buyers.contract import Cap, CapKind
 from exchange.books import BookedBucket, Snapshot, broken_invariants
@@ -498,3 +499,31 @@ _TIMES = {
     "worker": ("beat_at",),
     "ping": ("at", "expires_at"),
 }
+
+
+async def opened(books: Books) -> AsyncIterator[Books]:
+    """Whatever a test did to them, they must be sound at its end."""
+    await books.open()
+    try:
+        yield books
+        assert await books.broken() == []
+    finally:
+        await books.close()
+
+
+@pytest.fixture
+async def memory_books() -> AsyncIterator[Books]:
+    async for books in opened(MemoryBooks()):
+        yield books
+
+
+@pytest.fixture
+async def postgres_books(database: str) -> AsyncIterator[Books]:
+    async for books in opened(PostgresBooks(database)):
+        yield books
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def books(request: pytest.FixtureRequest) -> Books:
+    found: Books = request.getfixturevalue(f"{request.param}_books")
+    return found

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -35,33 +34,6 @@ from tests.ledgers import (
 KEY = ClaimKey(SELLER, "/v1/leads", "k-1")
 
 ANN, BOB = (b"ann's phone", b"ann's mail"), (b"bob's phone", b"bob's mail")
-
-
-async def opened(books: Books) -> AsyncIterator[Books]:
-    await books.open()
-    try:
-        yield books
-        assert await books.broken() == []
-    finally:
-        await books.close()
-
-
-@pytest.fixture
-async def memory_books() -> AsyncIterator[Books]:
-    async for books in opened(MemoryBooks()):
-        yield books
-
-
-@pytest.fixture
-async def postgres_books(database: str) -> AsyncIterator[Books]:
-    async for books in opened(PostgresBooks(database)):
-        yield books
-
-
-@pytest.fixture(params=["memory", "postgres"])
-def books(request: pytest.FixtureRequest) -> Books:
-    found: Books = request.getfixturevalue(f"{request.param}_books")
-    return found
 
 
 async def state_of(books: Books, lead_id: object) -> list[str]:

@@ -9,9 +9,7 @@ import pytest
 from exchange.reasons import SkipReason
 from exchange.store.rows import Settled, Verdict
 from tests.ledgers import PRICE, Books, Party, PostgresBooks, cap
-from tests.test_ledger import ANN, BOB, books, memory_books, postgres_books
-
-__all__ = ["books", "memory_books", "postgres_books"]
+from tests.test_ledger import ANN, BOB
 
 GRANTED, SOLD = Verdict.GRANTED, Verdict.ALREADY_SOLD
 

@@ -43,6 +43,7 @@ from tests.ledgers import (
     Party,
     PostgresBooks,
     cap,
+    opened,
 )
 from tests.offices import GUARD, Answer, Offices, Side, a_contract, open_offices
 
@@ -142,33 +143,6 @@ def test_a_bad_policy_is_told(policy: dict[str, Any], expected: dict[str, str]) 
 
 
 # --- the books ------------------------------------------------------------------------------------
-
-
-async def opened(books: Books) -> AsyncIterator[Books]:
-    await books.open()
-    try:
-        yield books
-        assert await books.broken() == []
-    finally:
-        await books.close()
-
-
-@pytest.fixture
-async def memory_books() -> AsyncIterator[Books]:
-    async for books in opened(MemoryBooks()):
-        yield books
-
-
-@pytest.fixture
-async def postgres_books(database: str) -> AsyncIterator[Books]:
-    async for books in opened(PostgresBooks(database)):
-        yield books
-
-
-@pytest.fixture(params=["memory", "postgres"])
-def books(request: pytest.FixtureRequest) -> Books:
-    found: Books = request.getfixturevalue(f"{request.param}_books")
-    return found
 
 
 async def balances(books: Books, buyer: Party) -> tuple[int, int, int]:
