@@ -33,6 +33,9 @@ from buyers.wire import (
     render_request,
 )
 from buyers.wire.answer import AnswerReader
+from buyers.wire.connection import Connection
+from buyers.wire.dial import Dialler
+from buyers.wire.resuming import Resumptions
 
 OPEN = Guard(allowed_networks=(ip_network("127.0.0.0/8"),))
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -130,9 +133,12 @@ class Bench:
             assert asyncio.all_tasks() == {asyncio.current_task()}
             assert self._faults == []
 
-    async def serve(self, script: Script, **options: Any) -> Target:
+    async def serve(self, script: Script, port: int = 0, **options: Any) -> Target:
         server = await asyncio.start_server(
-            lambda reader, writer: self._accept(script, reader, writer), "127.0.0.1", 0, **options
+            lambda reader, writer: self._accept(script, reader, writer),
+            "127.0.0.1",
+            port,
+            **options,
         )
         self._servers.append(server)
         return target(server.sockets[0].getsockname()[1])
@@ -292,7 +298,18 @@ TABLE: list[tuple[str, Script, int | None, bytes, Failure | None]] = [
     ("two lengths", saying(headed("Content-Length: 2", "Content-Length: 3")), None, b"", F.GARBLED),
     ("negative length", saying(headed("Content-Length: -2")), None, b"", F.GARBLED),
     ("huge length", saying(headed("Content-Length: " + "9" * 40)), None, b"", F.GARBLED),
-    ("gzip transfer", saying(headed("Transfer-Encoding: gzip, chunked")), None, b"", F.GARBLED),
+    ("gzip transfer", saying(headed("Transfer-Encoding: gzip, chunked"), hang=True), 200, b"", F.GARBLED),
+    ("gzip chunks", saying(headed("Transfer-Encoding: gzip, chunked", body=b"2\r\nhi\r\n0\r\n\r\n")), 200, b"", F.GARBLED),
+    ("gzip until close", saying(headed("Transfer-Encoding: gzip", body=b"hi"), hang=True), 200, b"", F.GARBLED),
+    ("1xx, then gzip chunks", saying(b"HTTP/1.1 103 E\r\n\r\n" + headed("Transfer-Encoding: gzip, chunked", body=b"2\r\nhi\r\n0\r\n\r\n")), 200, b"", F.GARBLED),
+    ("1xx, then too much", saying(b"HTTP/1.1 103 E\r\n\r\n" + headed("Content-Length: 65537"), hang=True), 200, b"", F.OVERSIZED),
+    ("1xx, then rtsp", saying(b"HTTP/1.1 103 E\r\n\r\nRTSP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi"), None, b"", F.GARBLED),
+    ("chunked twice", saying(headed(CHUNKED, CHUNKED, body=b"2\r\nhi\r\n0\r\n\r\n")), 200, b"", F.GARBLED),
+    ("lines before", saying(b"\r\n\r\n" + OK), 200, b"hi", None),
+    ("rtsp", saying(b"RTSP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi"), None, b"", F.GARBLED),
+    ("ice", saying(b"ICE/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi"), None, b"", F.GARBLED),
+    ("16 KiB of head and body at once", saying(headed("X: " + "x" * 9000, "Content-Length: 9000", body=BIG[:9000])), 200, BIG[:9000], None),
+    ("16 KiB of head, body at once", saying(headed("X: " + "x" * 17_000, "Content-Length: 2", body=b"hi")), None, b"", F.OVERSIZED),
     ("folded header", saying(headed("A: b", " c")), None, b"", F.GARBLED),
     ("101", saying(headed("Upgrade: x", "Connection: upgrade", status="101 S")), None, b"", F.GARBLED),
     ("bare 101", saying(headed(status="101 S")), None, b"", F.GARBLED),
@@ -368,7 +385,28 @@ async def test_a_connection_is_used_again() -> None:
             assert (reply.body, reply.failure) == (b"%d" % number, None)
         stats = bench.wire.stats()
         assert (stats.opened, stats.reused, stats.open, stats.idle) == (1, 19, 1, 1)
+        assert stats.waited == 1  # the first, for the dial
+        assert 0 <= stats.waited_s < SECONDS
         assert bench.peers == 1
+
+
+@on_both_loops
+async def test_another_description_of_the_same_origin_finds_the_same_pool() -> None:
+    async with Bench() as bench:
+        where = await bench.serve(echo)
+        for path in ("/ping", "/post", "/ping"):
+            assert (await bench.ask(replace(where, path_and_query=path))).failure is None
+        assert (bench.wire.stats().opened, bench.wire.stats().reused) == (1, 2)
+
+
+@on_both_loops
+async def test_a_burst_keeps_its_connections_for_the_next() -> None:
+    async with Bench() as bench:
+        where = await bench.serve(echo)
+        for _ in range(3):
+            for asked in [bench.send(where) for _ in range(64)]:
+                await asked.reply
+        assert (bench.wire.stats().opened, bench.wire.stats().idle) == (64, 64)
 
 
 @on_both_loops
@@ -584,6 +622,43 @@ async def test_every_resolved_address_is_judged(
 
 
 @on_both_loops
+async def test_addresses_are_judged_at_every_dial() -> None:
+    """A name that led to us when it was registered may lead elsewhere later."""
+
+    class Rebinds:
+        address = "127.0.0.1"
+
+        async def resolve(self, host: str, port: int) -> list[str]:
+            return [self.address]
+
+    resolver = Rebinds()
+    async with Bench(resolver=resolver) as bench:
+        where = replace(await bench.serve(echo), host="buyer.example")
+        assert (await bench.ask(where)).failure is None
+        resolver.address = "169.254.169.254"
+        assert (await bench.ask(where)).failure is None  # the connection stays what it was
+        reply = await bench.ask(where, idle_max_s=0.0)
+        assert (reply.failure, reply.written) == (F.BLOCKED, False)
+
+
+@on_both_loops
+async def test_how_long_calls_waited_for_a_connection_is_told() -> None:
+    class Slow:
+        async def resolve(self, host: str, port: int) -> list[str]:
+            began = bench.loop.time()
+            await bench.turns(lambda: bench.loop.time() > began + 0.002)
+            return ["127.0.0.1"]
+
+    async with Bench(resolver=Slow()) as bench:
+        where = replace(await bench.serve(echo), host="buyer.example")
+        for asked in [bench.send(where), bench.send(where)]:
+            await asked.reply
+        await bench.ask(where)
+        assert bench.wire.stats().waited == 2
+        assert bench.wire.stats().waited_s >= 0.004
+
+
+@on_both_loops
 async def test_the_next_address_is_tried_when_one_refuses() -> None:
     class Two:
         async def resolve(self, host: str, port: int) -> list[str]:
@@ -727,6 +802,30 @@ async def test_a_server_that_speaks_first_gets_no_request() -> None:
 
 
 @on_both_loops
+async def test_a_greeting_that_has_not_been_read_yet_is_noticed_too() -> None:
+    async def greets(peer: Peer) -> None:
+        await peer.send(headed("Content-Length: 6", body=b"POISON"))
+        await peer.closed()
+
+    async with Bench() as bench:
+        where = await bench.serve(greets)
+
+        class Slow(Dialler):
+            async def dial(self, *told: Any) -> Any:
+                made = await super().dial(*told)
+                assert isinstance(made, Connection)
+                assert made._transport is not None
+                made._transport.pause_reading()
+                await bench.turns(lambda: not made.quiet())
+                return made
+
+        usual = bench.wire._dialler
+        bench.wire._dialler = Slow(guard=OPEN, resolver=usual.resolver, limits=LIMITS)
+        reply = await bench.ask(where)
+        assert (reply.failure, reply.written) == (F.UNREACHABLE, False)
+
+
+@on_both_loops
 async def test_done_may_send_again_at_once() -> None:
     async with Bench() as bench:
         where = await bench.serve(echo)
@@ -829,6 +928,146 @@ async def test_tls_is_verified(certificates: Certificates, kind: str) -> None:
             bench._faults.clear()  # the server's own complaint about the handshake
 
 
+def only(version: ssl.TLSVersion, context: ssl.SSLContext) -> ssl.SSLContext:
+    context.minimum_version = context.maximum_version = version
+    return context
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+def certified(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    """A server's context that remembers no other context's sessions."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+@on_both_loops
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_the_next_dial_resumes_the_tls_session(
+    authority: trustme.CA, trusting: ssl.SSLContext, version: ssl.TLSVersion
+) -> None:
+    seen: list[bool] = []
+
+    async def notes(peer: Peer) -> None:
+        seen.append(peer.writer.get_extra_info("ssl_object").session_reused)
+        await echo(peer)
+
+    limits = replace(LIMITS, idle_timeout_s=0.02)
+    async with Bench(resolver=Loopback(), ssl_context=trusting, limits=limits) as bench:
+        server = only(version, certified(authority, "buyer.example"))
+        plain = await bench.serve(notes, ssl=server)
+        secure = replace(plain, scheme="https", host="buyer.example")
+        for _ in range(3):
+            assert (await bench.ask(secure)).failure is None
+            await bench.turns(lambda: bench.wire._pools == {})  # a quiet time
+        assert seen == [False, True, True]
+        assert (bench.wire.stats().opened, bench.wire.stats().resumed) == (3, 2)
+
+
+@on_both_loops
+async def test_a_tls_session_is_of_one_pool_and_one_name(
+    authority: trustme.CA, trusting: ssl.SSLContext
+) -> None:
+    async with Bench(resolver=Loopback(), ssl_context=trusting) as bench:
+        names = ("buyer.example", "www.buyer.example")
+        where = await bench.serve(echo, ssl=certified(authority, *names))
+        first, second = (replace(where, scheme="https", host=name) for name in names)
+        for secure, pool in ((first, "p"), (second, "p"), (first, "q")):
+            assert (await bench.ask(secure, pool=pool)).failure is None
+            assert bench.wire.stats().resumed == 0
+        # the certificate does not name this one, whatever was verified before
+        stranger = replace(first, host="other.example")
+        assert (await bench.ask(stranger)).failure is F.TLS
+        bench._faults.clear()  # the server's own complaint about the handshake
+        assert (await bench.ask(first, idle_max_s=0.0)).failure is None
+        assert bench.wire.stats().resumed == 1
+
+
+@on_both_loops
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_server_that_does_not_resume_gets_a_full_handshake(
+    authority: trustme.CA, trusting: ssl.SSLContext, version: ssl.TLSVersion
+) -> None:
+    async with Bench(resolver=Loopback(), ssl_context=trusting) as bench:
+        first = only(version, certified(authority, "buyer.example"))
+        where = await bench.serve(echo, ssl=first)
+        secure = replace(where, scheme="https", host="buyer.example")
+        assert (await bench.ask(secure)).failure is None
+        for _ in range(2):  # another machine behind the same address, with ticket keys of its own
+            bench._servers[-1].close()
+            server = only(version, certified(authority, "buyer.example"))
+            await bench.serve(echo, where.port, ssl=server)
+            assert (await bench.ask(secure, idle_max_s=0.0)).failure is None
+        assert (bench.wire.stats().opened, bench.wire.stats().resumed) == (3, 0)
+        assert (await bench.ask(secure, idle_max_s=0.0)).failure is None
+        assert (bench.wire.stats().opened, bench.wire.stats().resumed) == (4, 1)
+
+
+@on_both_loops
+async def test_a_server_without_tickets_gets_full_handshakes(
+    authority: trustme.CA, trusting: ssl.SSLContext
+) -> None:
+    ticketless = certified(authority, "buyer.example")
+    ticketless.num_tickets = 0
+    async with Bench(resolver=Loopback(), ssl_context=trusting) as bench:
+        where = await bench.serve(echo, ssl=ticketless)
+        secure = replace(where, scheme="https", host="buyer.example")
+        for _ in range(2):
+            assert (await bench.ask(secure, idle_max_s=0.0)).failure is None
+        assert (bench.wire.stats().opened, bench.wire.stats().resumed) == (2, 0)
+
+
+@on_both_loops
+async def test_a_certificate_is_looked_at_again_every_hour(
+    authority: trustme.CA, trusting: ssl.SSLContext
+) -> None:
+    now = 0.0
+    async with Bench(resolver=Loopback(), ssl_context=trusting) as bench:
+        bench.wire._resumptions = Resumptions(trusting, lambda: now)
+        where = await bench.serve(echo, ssl=certified(authority, "buyer.example"))
+        secure = replace(where, scheme="https", host="buyer.example")
+        resumed = []
+        for now in (0.0, 1800.0, 3599.0, 3600.0, 3601.0):  # noqa: B007 (the clock's)
+            await bench.ask(secure, idle_max_s=-1e9)
+            resumed.append(bench.wire.stats().resumed)
+        assert resumed == [0, 1, 2, 2, 3]
+
+
+@on_both_loops
+async def test_a_session_that_fails_is_not_offered_again(
+    authority: trustme.CA, trusting: ssl.SSLContext
+) -> None:
+    async with Bench(resolver=Loopback(), ssl_context=trusting) as bench:
+
+        def breaks(made: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> int | None:
+            return ssl.ALERT_DESCRIPTION_HANDSHAKE_FAILURE if broken else None
+
+        broken = False
+        server = certified(authority, "buyer.example")
+        server.sni_callback = breaks  # type: ignore[assignment]
+        where = await bench.serve(echo, ssl=server)
+        secure = replace(where, scheme="https", host="buyer.example")
+        assert (await bench.ask(secure)).failure is None
+        broken = True
+        reply = await bench.ask(secure, idle_max_s=0.0)
+        assert reply.failure in {F.TLS, F.UNREACHABLE}  # by alert, or cut off
+        broken = False
+        assert (await bench.ask(secure, idle_max_s=0.0)).failure is None
+        assert bench.wire.stats().resumed == 0
+        bench._faults.clear()  # the server's own complaint about the handshake
+
+
 @on_both_loops
 async def test_a_tls_client_meets_a_plain_server_and_one_that_stalls(
     certificates: Certificates,
@@ -849,7 +1088,7 @@ async def test_a_tls_client_meets_a_plain_server_and_one_that_stalls(
 
 
 def test_the_default_context_verifies() -> None:
-    context = Wire(guard=Guard(), limits=LIMITS)._dialler.ssl_context
+    context = Wire(guard=Guard(), limits=LIMITS)._resumptions._context
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2

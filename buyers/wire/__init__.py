@@ -1,7 +1,7 @@
 """HTTP/1.1 to buyers, on asyncio protocols and httptools.
 
     Wire.send ── Pool (per endpoint) ── Connection ── AnswerReader
-                   └── Dialler: Resolver, Guard, TCP, TLS
+                   └── Dialler: Resolver, Guard, TCP, TLS (with the pool's last session: Resumption)
 
 One call is one `Call` and ends in one `Reply`. With an idle connection at hand a call costs no task.
 """

@@ -1,4 +1,11 @@
-"""Reads HTTP/1.1 answers out of a connection's bytes, one at a time and within bounds."""
+"""Reads HTTP/1.1 answers out of a connection's bytes, one at a time and within bounds.
+
+llhttp, in its strict mode, is the only judge of framing: two lengths, both lengths, bare line ends,
+folded headers and bad chunks are refused there. It is given no callback for headers, since a call
+into Python for each header of each answer costs more than everything else here. The few answers of
+which we must know a header (chunked, unfinished, interim, until close) have it looked up in the raw
+head, which llhttp has by then found to be well formed.
+"""
 
 from typing import Final, NoReturn
 
@@ -6,8 +13,9 @@ import httptools
 
 from buyers.wire.values import Failure, WireLimits
 
-_BODILESS: Final = frozenset({204, 304})
-_VERSIONS: Final = frozenset({"1.0", "1.1"})
+_HTTP: Final = (b"HTTP/1.1 ", b"HTTP/1.0 ")  # llhttp would take RTSP/1.0 and ICE/1.0 as well
+_LENGTH: Final = b"\r\ncontent-length:"
+_CODING: Final = b"\r\ntransfer-encoding:"
 
 
 class _Stop(Exception):
@@ -17,21 +25,19 @@ class _Stop(Exception):
 class AnswerReader:
     """Feed it bytes until `complete` or `failure` is set; `reset` before the next request.
 
-    `reusable` tells whether the connection may carry another request. Framing is llhttp's in its
-    strict mode (both lengths, two lengths, bad chunks are refused there); the bounds are ours.
+    `reusable` tells whether the connection may carry another request.
     """
 
     __slots__ = (
-        "_chunked",
-        "_head",
+        "_head_at",
         "_informational",
-        "_length",
+        "_judged",
         "_limits",
         "_parser",
         "_pieces",
+        "_raw",
         "_room",
         "_size",
-        "_until_close",
         "complete",
         "failure",
         "reusable",
@@ -50,11 +56,10 @@ class AnswerReader:
         self.complete = False
         self.reusable = False
         self._pieces: list[bytes] = []
-        self._size = 0
-        self._head = 0
-        self._length: bytes | None = None
-        self._chunked = False
-        self._until_close = False
+        self._size = 0  # of the body so far
+        self._raw: bytes | bytearray = b""  # everything up to the head's end, or more
+        self._head_at = 0  # where in it the present head begins
+        self._judged = False  # whether the headers that matter have been looked at
         self._informational = 0
         # Chunk sizes, extensions and trailers cannot outgrow the body cap a second time.
         self._room = self._limits.head_max + 2 * self._limits.body_max
@@ -67,10 +72,12 @@ class AnswerReader:
 
     def feed(self, data: bytes) -> None:
         """Takes what arrived. Never raises for what the buyer sent."""
-        over = len(data) > self._room
-        if over:
+        room = self._room - len(data)
+        if room < 0:
             data = data[: self._room]
-        self._room -= len(data)
+        self._room = room
+        if self.status is None:
+            self._keep(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
@@ -81,23 +88,64 @@ class AnswerReader:
             self.reusable = False
             if not self.complete:
                 self.failure = self.failure or Failure.GARBLED
-        if not self.complete and self.failure is None and (over or self._head_too_long()):
-            self.failure = Failure.OVERSIZED
+        if not self.complete and self.failure is None:
+            self.failure = self._unfinished()
 
     def feed_eof(self) -> None:
         """The buyer has closed its side: that is the end of a body without any length."""
-        if self._until_close and self.failure is None:
+        if self.status is not None and self.failure is None and not self._is_framed():
             self.complete = True
 
     def close(self) -> None:
         """Drops the parser, which refers to us: without the cycle nothing is left to collect."""
         del self._parser
 
-    def _head_too_long(self) -> bool:
-        """A header that never ends reaches no callback, so unparsed bytes count too."""
-        limits = self._limits
-        used = limits.head_max + 2 * limits.body_max - self._room
-        return self.status is None and used > limits.head_max
+    def _keep(self, data: bytes) -> None:
+        """Most heads come in one piece, which need not be copied."""
+        raw = self._raw
+        if isinstance(raw, bytearray):
+            raw += data
+        else:
+            self._raw = bytearray(raw + data) if raw else data
+
+    def _unfinished(self) -> Failure | None:
+        """Why an answer that is not complete yet is not waited for; None if it may go on.
+
+        A header that never ends reaches no callback, so bytes are counted, whatever they are.
+        """
+        if self._room < 0:
+            return Failure.OVERSIZED
+        if self.status is None:
+            return Failure.OVERSIZED if len(self._raw) > self._limits.head_max else None
+        return None if self._judged else self._judge_head()
+
+    def _judge_head(self) -> Failure | None:
+        self._judged = True
+        _, *codings = self._head().split(_CODING)
+        if codings and [coding.split(b"\r\n")[0].strip() for coding in codings] != [b"chunked"]:
+            return Failure.GARBLED  # gzip and friends: we asked for identity
+        return Failure.OVERSIZED if self._announced() > self._limits.body_max else None
+
+    def _head(self) -> bytes:
+        """From the status line to the last header's CR LF, in lower case; once it is complete."""
+        return bytes(self._raw[self._head_at : self._head_end() - 2]).lower()
+
+    def _head_end(self) -> int:
+        """Where in the raw bytes what follows the present head begins; once it is complete."""
+        return self._raw.index(b"\r\n\r\n", self._head_at) + 4
+
+    def _is_framed(self) -> bool:
+        head = self._head()
+        return _LENGTH in head or _CODING in head
+
+    def _announced(self) -> int:
+        """The Content-Length, 0 without one."""
+        head = self._head()
+        at = head.find(_LENGTH)
+        if at < 0:
+            return 0
+        at += len(_LENGTH)
+        return int(head[at : head.index(b"\r\n", at)])
 
     def _fail(self, failure: Failure) -> NoReturn:
         self.failure = failure
@@ -109,46 +157,41 @@ class AnswerReader:
         if self.complete:
             raise _Stop  # a second answer nobody asked for
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head += len(name) + len(value) + 4
-        if self._head > self._limits.head_max:
-            self._fail(Failure.OVERSIZED)
-        if self.status is not None:
-            return  # a trailer
-        length = len(name)
-        if length == 14 and name.lower() == b"content-length":
-            self._length = value
-        elif length == 17 and name.lower() == b"transfer-encoding":
-            if self._chunked or value.strip().lower() != b"chunked":
-                self._fail(Failure.GARBLED)  # gzip and friends: we asked for identity
-            self._chunked = True
-
     def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        if self._parser.get_http_version() not in _VERSIONS:
-            self._fail(Failure.GARBLED)
+        raw = self._raw
+        if not raw.startswith(_HTTP, self._head_at):
+            self._skip_empty_lines()
+        if len(raw) > self._limits.head_max and self._head_end() > self._limits.head_max:
+            self._fail(Failure.OVERSIZED)
+        status: int = self._parser.get_status_code()
         if status < 200:
             self._skip_informational(status)
-            return
-        self.status = status
-        if status in _BODILESS:
-            return
-        if self._length is None:
-            self._until_close = not self._chunked
-        elif int(self._length) > self._limits.body_max:
-            self._fail(Failure.OVERSIZED)
+        else:
+            self.status = status
+
+    def _skip_empty_lines(self) -> None:
+        """llhttp allows them before an answer; any other protocol is none."""
+        raw = self._raw
+        while raw[self._head_at] in b"\r\n":
+            self._head_at += 1
+        if not raw.startswith(_HTTP, self._head_at):
+            self._fail(Failure.GARBLED)
 
     def _skip_informational(self, status: int) -> None:
         self._informational += 1
-        framed = self._length is not None or self._chunked
         too_many = self._informational > self._limits.informational_max
-        if framed or too_many or status < 100 or status == 101:
+        if too_many or status < 100 or status == 101 or self._is_framed():
             self._fail(Failure.GARBLED)
+        self._head_at = self._head_end()
+
+    def on_chunk_header(self) -> None:
+        if not self._judged and (failure := self._judge_head()):
+            self._fail(failure)
 
     def on_body(self, data: bytes) -> None:
         self._size += len(data)
         if self._size > self._limits.body_max:
-            self._fail(Failure.OVERSIZED)
+            self._fail((not self._judged and self._judge_head()) or Failure.OVERSIZED)
         self._pieces.append(data)
 
     def on_message_complete(self) -> None:

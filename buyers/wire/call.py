@@ -21,10 +21,10 @@ class Call:
         "_done",
         "_loop",
         "_pool",
-        "_started",
         "_timer",
         "connection",
         "payload",
+        "started",
         "written",
     )
 
@@ -35,15 +35,16 @@ class Call:
         counters: Counters,
         payload: bytes,
         done: Done,
+        started: float,
     ) -> None:
         self._loop = loop
         self._pool = pool
         self._counters = counters
         self._done: Done | None = done
-        self._started = loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self.connection: Connection | None = None  # carries the request just now
         self.payload = payload
+        self.started = started  # loop time
         self.written = False
         counters.in_flight += 1
 
@@ -67,18 +68,30 @@ class Call:
 
     def fail(self, failure: Failure) -> None:
         """Ends the call without a complete answer and closes its connection."""
-        if self._done is not None:
-            connection = self.connection
-            self.finish(connection.status if connection else None, b"", failure)
+        done, connection = self._done, self.connection
+        if done is None:
+            return
+        status = connection.status if connection else None
+        self._detach()
+        done(Reply(status, b"", failure, self.written, self._elapsed_ms()))
 
-    def finish(self, status: int | None, body: bytes, failure: Failure | None) -> None:
-        """Ends the call; the last thing its caller does, since `done` may send again."""
+    def answer(self, status: int | None, body: bytes) -> None:
+        """Ends the call, whose connection has let go of it, with a complete answer.
+
+        The last thing its caller does, since `done` may send again.
+        """
         done = self._done
         if done is None:
             return
-        self._detach()
-        elapsed_ms = (self._loop.time() - self._started) * 1000.0
-        done(Reply(status, body, failure, self.written, elapsed_ms))
+        self._done = self._pool = None
+        self._counters.in_flight -= 1
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        done(Reply(status, body, None, True, self._elapsed_ms()))
+
+    def _elapsed_ms(self) -> float:
+        return (self._loop.time() - self.started) * 1000.0
 
     def _detach(self) -> None:
         """Lets go of the timer, the place in the queue and the connection, if still held."""

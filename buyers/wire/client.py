@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from functools import partial
 
@@ -11,6 +12,7 @@ from buyers.wire.call import Call
 from buyers.wire.dial import Dialler
 from buyers.wire.pool import Pool
 from buyers.wire.resolver import CachingResolver, Resolver
+from buyers.wire.resuming import Resumptions
 from buyers.wire.values import Counters, Done, Failure, WireLimits, WireStats
 
 _Key = tuple[str, str, str, int, bool]
@@ -36,12 +38,13 @@ class Wire:
         self._dialler = Dialler(
             guard=guard,
             resolver=resolver,
-            ssl_context=ssl_context or _verifying_context(),
             limits=limits,
         )
+        self._resumptions = Resumptions(ssl_context or _verifying_context())
         self._limits = limits
         self._counters = Counters()
         self._pools: dict[_Key, Pool] = {}
+        self._last_used: dict[str, Pool] = {}  # by name: mostly the one wanted next
         self._reaper: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -66,14 +69,17 @@ class Wire:
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
-        if self._closed or deadline <= loop.time():
-            call = Call(loop, None, self._counters, payload, done)
+        now = loop.time()
+        if self._closed or deadline <= now:
+            call = Call(loop, None, self._counters, payload, done, now)
             loop.call_soon(call.fail, Failure.CANCELLED if self._closed else Failure.TIMED_OUT)
             return call
-        key = (pool, target.scheme, target.host, target.port, target.needs_allowed)
-        home = self._pools.get(key) or self._open_pool(loop, key, target)
-        call = Call(loop, home, self._counters, payload, done)
-        call.extend(deadline)
+        home = self._last_used.get(pool)
+        if home is None or home.target is not target:
+            home = self._pool(loop, pool, target)
+        call = Call(loop, home, self._counters, payload, done, now)
+        if deadline != math.inf:
+            call.extend(deadline)
         home.start(call, idle_max_s)
         return call
 
@@ -86,7 +92,10 @@ class Wire:
             dialling=sum(len(pool.dials) for pool in pools),
             in_flight=self._counters.in_flight,
             opened=self._counters.opened,
+            resumed=self._counters.resumed,
             reused=self._counters.reused,
+            waited=self._counters.waited,
+            waited_s=self._counters.waited_s,
         )
 
     async def close(self) -> None:
@@ -115,16 +124,26 @@ class Wire:
         if late:
             await asyncio.wait(late, timeout=self._limits.close_timeout_s)
 
-    def _open_pool(self, loop: asyncio.AbstractEventLoop, key: _Key, target: Target) -> Pool:
-        pool = Pool(loop, target, self._dialler, self._counters, partial(self._forget, key))
-        self._pools[key] = pool
-        if self._reaper is None:
-            self._reaper = loop.call_later(self._limits.idle_timeout_s / 4, self._reap, loop)
+    def _pool(self, loop: asyncio.AbstractEventLoop, name: str, target: Target) -> Pool:
+        """The pool of this name for this origin, opened if need be."""
+        key = (name, target.scheme, target.host, target.port, target.needs_allowed)
+        pool = self._pools.get(key)
+        if pool is None:
+            tls = self._resumptions.of(key) if target.scheme == "https" else None
+            forget = partial(self._forget, key)
+            pool = Pool(loop, target, self._dialler, tls, self._counters, forget)
+            self._pools[key] = pool
+            if self._reaper is None:
+                self._reaper = loop.call_later(self._limits.idle_timeout_s / 4, self._reap, loop)
+        pool.target = target  # the same origin; whoever keeps his Target is recognised by it
+        self._last_used[name] = pool
         return pool
 
     def _forget(self, key: _Key) -> None:
         """An empty pool goes: contracts come and go, and their URLs with them."""
-        self._pools.pop(key, None)
+        pool = self._pools.pop(key, None)
+        if pool is not None and self._last_used.get(key[0]) is pool:
+            del self._last_used[key[0]]
         if not self._pools and self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 

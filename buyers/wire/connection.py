@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import ssl
 from typing import TYPE_CHECKING, cast
 
 from buyers.wire.answer import AnswerReader
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class Connection(asyncio.Protocol):
     """Writes one request at a time and reads its answer; belongs to one pool for life."""
 
-    __slots__ = ("_call", "_loop", "_poll", "_pool", "_reader", "_transport", "idle_since")
+    __slots__ = ("_call", "_loop", "_poll", "_pool", "_reader", "_tls", "_transport", "idle_since")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, pool: Pool | None, limits: WireLimits
@@ -29,6 +30,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._call: Call | None = None
         self._poll = select.poll()
+        self._tls: ssl.SSLObject | None = None  # until the session it began has been kept
         self.idle_since = 0.0  # loop time
 
     @property
@@ -52,12 +54,13 @@ class Connection(asyncio.Protocol):
 
     def start(self, call: Call) -> None:
         """Sends the call's request."""
-        assert self._transport is not None
+        transport = self._transport
+        assert transport is not None
         assert self._call is None
         self._call = call
         call.connection = self
         call.written = True
-        self._transport.write(call.payload)
+        transport.write(call.payload)
 
     def discard(self) -> None:
         """Closes at once; whoever waits on it has been or will be told by others."""
@@ -81,8 +84,12 @@ class Connection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._poll.register(sock.fileno(), select.POLLIN)
+        tls = transport.get_extra_info("ssl_object")
+        resumed = tls is not None and bool(tls.session_reused)
+        # A server's tickets may be used many times, and reading one costs as much as it saves.
+        self._tls = None if resumed else tls
         if self._pool is not None:
-            self._pool.joined(self)
+            self._pool.joined(self, resumed=resumed)
 
     def data_received(self, data: bytes) -> None:
         call, reader = self._call, self._reader
@@ -125,6 +132,8 @@ class Connection(asyncio.Protocol):
         status, body = reader.status, reader.body
         self._call = None
         call.connection = None
+        if self._tls is not None:
+            self._keep_session(self._tls)
         # An answer that came before all of the request had left ends the connection too.
         if reader.reusable and transport is not None and not transport.get_write_buffer_size():
             reader.reset()
@@ -132,7 +141,12 @@ class Connection(asyncio.Protocol):
                 self._pool.release(self)
         else:
             self.discard()
-        call.finish(status, body, None)
+        call.answer(status, body)
+
+    def _keep_session(self, tls: ssl.SSLObject) -> None:
+        if self._pool is not None:
+            self._pool.keep_session(tls)
+        self._tls = None
 
     def _retire(self) -> None:
         if self._pool is not None:

@@ -4,10 +4,11 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from buyers.guard import Guard, Target, is_address
 from buyers.wire.resolver import Resolver
+from buyers.wire.resuming import Resumption
 from buyers.wire.values import Failure, WireLimits
 
 P = TypeVar("P", bound=asyncio.Protocol)
@@ -19,11 +20,15 @@ class Dialler:
 
     guard: Guard
     resolver: Resolver
-    ssl_context: ssl.SSLContext
     limits: WireLimits
 
-    async def dial(self, target: Target, factory: Callable[[], P]) -> P | Failure:
-        """A connected protocol within `connect_timeout_s`, or why there is none."""
+    async def dial(
+        self, target: Target, tls: Resumption | None, factory: Callable[[], P]
+    ) -> P | Failure:
+        """A connected protocol within `connect_timeout_s`, or why there is none.
+
+        `tls`: None for plain http.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + self.limits.connect_timeout_s
         addresses = await self._addresses(target, until)
@@ -33,9 +38,11 @@ class Dialler:
         for position, address in enumerate(addresses):
             # A share of the time each, so that one dead address does not use up all of it.
             share = (until - loop.time()) / (len(addresses) - position)
-            outcome = await self._connect(target, address, factory, loop.time() + share)
+            outcome = await self._connect(target, address, tls, factory, loop.time() + share)
             if not isinstance(outcome, Failure):
                 break
+            if tls is not None:
+                tls.forget()
         return outcome
 
     async def _addresses(self, target: Target, until: float) -> list[str] | Failure:
@@ -58,9 +65,13 @@ class Dialler:
         return await self.resolver.resolve(target.host, target.port)
 
     async def _connect(
-        self, target: Target, address: str, factory: Callable[[], P], until: float
+        self,
+        target: Target,
+        address: str,
+        tls: Resumption | None,
+        factory: Callable[[], P],
+        until: float,
     ) -> P | Failure:
-        secure = target.scheme == "https"
         try:
             async with asyncio.timeout_at(until):
                 # `address` is a literal, so nothing is looked up between the guard and the dial.
@@ -68,8 +79,8 @@ class Dialler:
                     factory,
                     host=address,
                     port=target.port,
-                    ssl=self.ssl_context if secure else None,
-                    server_hostname=target.host if secure else None,
+                    ssl=cast("ssl.SSLContext | None", tls),
+                    server_hostname=None if tls is None else target.host,
                 )
         except ssl.SSLError:
             return Failure.TLS

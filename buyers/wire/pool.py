@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 
 from buyers.guard import Target
 from buyers.wire.call import Call
 from buyers.wire.connection import Connection
 from buyers.wire.dial import Dialler
+from buyers.wire.resuming import Resumption
 from buyers.wire.values import Counters, Failure, WireLimits
 
 Dial = asyncio.Task[Connection | Failure]
@@ -29,10 +31,11 @@ class Pool:
         "_limits",
         "_loop",
         "_on_empty",
-        "_target",
+        "_tls",
         "_waiting",
         "connections",
         "dials",
+        "target",
     )
 
     def __init__(
@@ -40,12 +43,14 @@ class Pool:
         loop: asyncio.AbstractEventLoop,
         target: Target,
         dialler: Dialler,
+        tls: Resumption | None,
         counters: Counters,
         on_empty: Callable[[], None],
     ) -> None:
         self._loop = loop
-        self._target = target
+        self.target = target
         self._dialler = dialler
+        self._tls = tls
         self._limits: WireLimits = dialler.limits
         self._counters = counters
         self._on_empty = on_empty
@@ -62,7 +67,7 @@ class Pool:
 
     def start(self, call: Call, idle_max_s: float | None) -> None:
         """Sends now on an idle connection, or as soon as a dial has come up."""
-        connection = self._take(idle_max_s)
+        connection = self._take(call.started, idle_max_s) if self._idle else None
         if connection is not None:
             self._counters.reused += 1
             connection.start(call)
@@ -72,6 +77,7 @@ class Pool:
                 self._loop.call_soon(call.fail, Failure.POOL_FULL)
                 return
             self._dial()
+        self._counters.waited += 1
         self._waiting[call] = None
 
     def leave(self, call: Call) -> None:
@@ -83,6 +89,7 @@ class Pool:
         if self._waiting and not self._closed:
             call = next(iter(self._waiting))
             del self._waiting[call]
+            self._counters.waited_s += self._loop.time() - call.started
             connection.start(call)
         elif self._closed or len(self._idle) >= self._limits.max_idle:
             connection.discard()
@@ -106,10 +113,16 @@ class Pool:
 
     # a connection calls these ----------------------------------------------------------------
 
-    def joined(self, connection: Connection) -> None:
-        """It is up."""
+    def joined(self, connection: Connection, *, resumed: bool) -> None:
+        """It is up; by an earlier TLS session, if `resumed`."""
         self._counters.opened += 1
+        self._counters.resumed += resumed
         self.connections.add(connection)
+
+    def keep_session(self, tls: ssl.SSLObject) -> None:
+        """A connection made by a full TLS handshake has carried an answer."""
+        if self._tls is not None:
+            self._tls.keep(tls)
 
     def retired(self, connection: Connection) -> None:
         """It will take no more requests."""
@@ -123,15 +136,13 @@ class Pool:
 
     # -----------------------------------------------------------------------------------------
 
-    def _take(self, idle_max_s: float | None) -> Connection | None:
+    def _take(self, now: float, idle_max_s: float | None) -> Connection | None:
         """The connection used last, if it is fresh enough and nothing has come in on it."""
         idle = self._idle
-        if not idle:
-            return None
         limit = self._limits.idle_timeout_s
         if idle_max_s is not None and idle_max_s < limit:
             limit = idle_max_s
-        fresh = self._loop.time() - limit
+        fresh = now - limit
         while idle and idle[-1].idle_since > fresh:
             connection = idle.pop()
             if connection.quiet():
@@ -140,20 +151,24 @@ class Pool:
         return None
 
     def _dial(self) -> None:
-        dial = self._dialler.dial(self._target, lambda: Connection(self._loop, self, self._limits))
+        dial = self._dialler.dial(self.target, self._tls, self._connection)
         task = self._loop.create_task(dial)
         self.dials.add(task)
         task.add_done_callback(self._dialled)
+
+    def _connection(self) -> Connection:
+        return Connection(self._loop, self, self._limits)
 
     def _dialled(self, task: Dial) -> None:
         self.dials.discard(task)
         outcome = self._outcome(task)
         if isinstance(outcome, Failure):
             self._failed(outcome)
-        elif outcome.alive:
+        elif outcome.alive and (self._tls is not None or outcome.quiet()):
             self.release(outcome)
         else:
-            self._failed(Failure.UNREACHABLE)  # it spoke first, or hung up before we could write
+            outcome.discard()  # it spoke first (TLS does, of itself), or has hung up
+            self._failed(Failure.UNREACHABLE)
 
     def _failed(self, failure: Failure) -> None:
         """Ends the longest waiting call, unless another dial may still serve it."""
