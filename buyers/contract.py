@@ -150,6 +150,7 @@ class Contract:
     is_shared: bool = False  # others may buy the same lead
     max_shares: int = 1  # shared: to how many buyers at most, this one included
     version: int = 0  # of its document: what a receipt names
+    retired: bool = False  # kept for its open attempts only
 
     @property
     def is_pinged(self) -> bool:

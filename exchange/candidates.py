@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Collection
 
 from buyers.contract import Contract
 from exchange.auction import Offer, Placed, rank, replacement
-from exchange.eligibility import Asker, Skipped, first_failing, screen
+from exchange.eligibility import Asker, Skipped, first_failing
 from exchange.errors import StoreUnavailable
 from exchange.house import House
 from exchange.ids import write_id
@@ -127,13 +127,8 @@ async def _waterfall(
 ) -> AsyncIterator[Candidate]:
     """The fixed-price contracts of every tier behind the auction, judged on all fields."""
     plan, market = lead.market.plan, lead.market
-    behind = [entry for entry in market.contracts if plan.tier_of(entry[0]) in plan.waterfall]
-    if house.catalogue.paused:
-        skipped.extend(Skipped(contract.slug, SkipReason.PAUSED) for contract, _ in behind)
-        return
     asker = Asker(seller=lead.seller.slug, excluded=lead.excluded, test=lead.test)
-    screening = screen(
-        behind,
+    screening = market.index.screen(
         lead.fields,
         asker,
         plan,
@@ -141,6 +136,8 @@ async def _waterfall(
         now=house.store.now(),
         known=lambda _name: True,
         kept=lambda _name: False,  # the person is sealed
+        paused=house.catalogue.paused,
+        tiers=plan.waterfall,
     )
     skipped.extend(screening.skipped)
     for tier in plan.waterfall:

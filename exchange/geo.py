@@ -19,6 +19,7 @@ from typing import Any, Final
 from exchange.errors import PlacesMissing, PlacesNotLoaded
 
 EARTH_MILES: Final = 3958.7613  # mean radius
+_ROUNDING: Final = 1e-12  # of floats near 1
 _SLACK_MILES: Final = 1e-6  # a place exactly at the end is within, however floats round
 _LOAD_S: Final = 15  # a child that takes longer is broken
 _AGAIN_S: Final = 120  # after a load that failed, until the next is tried
@@ -42,16 +43,22 @@ class Circle:
 
     code: str
     miles: Decimal
-    _points: Mapping[str, _Point] = field(compare=False, repr=False)
+    points: Mapping[str, _Point] = field(compare=False, repr=False)  # of the map it is on
     _centre: _Point = field(compare=False, repr=False)
     _chord: float = field(compare=False, repr=False)  # squared, on a sphere of radius 1
 
     def __contains__(self, code: object) -> bool:
-        point = self._points.get(code) if isinstance(code, str) else None
+        point = self.points.get(code) if isinstance(code, str) else None
         if point is None:
             return False
         (a, b, c), (x, y, z) = point, self._centre
         return (a - x) ** 2 + (b - y) ** 2 + (c - z) ** 2 <= self._chord
+
+    @property
+    def spans(self) -> tuple[tuple[float, float], ...]:
+        """On each axis, from where to where its points can be at most."""
+        reach = math.sqrt(self._chord) + _ROUNDING
+        return tuple((middle - reach, middle + reach) for middle in self._centre)
 
 
 class Places:

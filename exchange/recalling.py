@@ -43,7 +43,8 @@ async def _market_then(db: Database, vertical_slug: str, version: int) -> Market
     vertical = read_vertical(bodies["vertical"][0])
     plan = plan_value(bodies["plan"][0]) if bodies["plan"] else None
     contracts = [_contract(body, vertical) for body in bodies["contract"]]
-    return market_of(vertical, plan, [one for one in contracts if one is not None])
+    judged = [one for one in contracts if one is not None]
+    return market_of(vertical, plan, judged, screens=False)
 
 
 def _contract(body: dict[str, Any], vertical: Vertical) -> Contract | None:

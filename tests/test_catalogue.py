@@ -274,6 +274,7 @@ async def test_what_is_retired_stays_until_its_open_attempts_end(live: Live) -> 
     for one in (live, late):
         await one.catalogue.refresh()
         assert not one.market.by_slug["acme-1"][0].active
+        assert one.market.by_slug["acme-1"][0].retired
 
     await live.offices.settle(attempt, "accepted")
     for one in (live, late):

@@ -23,7 +23,7 @@ from exchange.geo import Places
 from exchange.plan import default_plan
 from exchange.reasons import SkipReason
 from exchange.receipt import _skipped, explain_lead
-from tests.making import a_buyer, a_contract, an_endpoint
+from tests.making import a_buyer, a_contract, an_endpoint, fixed
 
 PLAN = default_plan("auto_insurance")
 ASKER = Asker(seller="quoteform")
@@ -64,9 +64,10 @@ def judged(
     usage: Usage | None = None,
     known: Callable[[str], bool] = everything,
 ) -> tuple[SkipReason, str | None] | None:
-    """The verdict; the same whether a receipt names it or it is found out again afterwards."""
+    """The verdict when the receipt keeps every field; with none kept only a pause or an exclusion may
+    come before it."""
     entries = [(contract, compile_filters(contract.filters))]
-    verdicts = set()
+    verdicts = []
     for kept in (everything, nothing):
         found = screen(
             entries, FIELDS, asker, PLAN, usage or Usage(), now=NOW, known=known, kept=kept
@@ -75,9 +76,10 @@ def judged(
         if found.unsuited:
             told += why_unsuited(entries, FIELDS, asker, PLAN, known=known)
         assert 1 == len(found.eligible) + len(told), "exactly one verdict per contract"
-        verdicts |= {(one.reason, one.detail) for one in told} or {None}
-    assert 1 == len(verdicts)
-    return verdicts.pop()
+        verdicts += [(one.reason, one.detail) for one in told] or [None]
+    of_kept, of_none = verdicts
+    assert of_none in {of_kept, (SkipReason.PAUSED, None), (SkipReason.EXCLUDED, None)}
+    return of_kept
 
 
 OLD = (has("age", Op.GTE, 65),)
@@ -92,25 +94,31 @@ WRONG: dict[str, Any] = {
     "buyer": a_buyer(active=False),
     "tier": "silver",
     "filters": OLD,
+    "schedule": SHUT,
     **DENIED,
 }
+TIERED: dict[str, Any] = {"tier": "auction"}
+ALLOWED: dict[str, Any] = {"sellers_deny": frozenset()}
+STOPPED = WRONG | TIERED | ALLOWED | {"filters": ()}
 
 VERDICTS = [
     # (contract, asker, usage, why it is skipped), in order of precedence
-    (WRONG, EXCLUDED, FULL, (SkipReason.PAUSED, None)),  # contract and buyer
-    (WRONG | {"active": True}, EXCLUDED, FULL, (SkipReason.PAUSED, None)),  # the buyer
-    (WRONG | {"buyer": a_buyer()}, EXCLUDED, FULL, (SkipReason.PAUSED, None)),  # the contract
-    (WRONG | {"active": True, "buyer": a_buyer()}, EXCLUDED, FULL, (SkipReason.EXCLUDED, None)),
-    (WRONG | {"active": True, "buyer": a_buyer()}, TEST, FULL, (SkipReason.NO_TIER, None)),
-    ({"filters": OLD, **DENIED}, TEST, FULL, (SkipReason.NO_TEST, None)),
-    ({"filters": OLD, **DENIED}, EXCLUDED, FULL, (SkipReason.EXCLUDED, None)),
-    ({"filters": OLD, **DENIED}, ASKER, FULL, (SkipReason.SELLER_NOT_ALLOWED, None)),
+    (WRONG | {"retired": True}, EXCLUDED, FULL, (SkipReason.PAUSED, None)),  # no order any more
+    (WRONG, EXCLUDED, FULL, (SkipReason.NO_TIER, None)),
+    (WRONG | TIERED, TEST, FULL, (SkipReason.NO_TEST, None)),
+    (WRONG | TIERED, EXCLUDED, FULL, (SkipReason.SELLER_NOT_ALLOWED, None)),
     (
-        {"filters": OLD, "sellers_allow": frozenset({"other"})},
-        ASKER,
+        WRONG | TIERED | {"sellers_deny": frozenset(), "sellers_allow": frozenset({"other"})},
+        EXCLUDED,
         FULL,
         (SkipReason.SELLER_NOT_ALLOWED, None),
     ),
+    (WRONG | TIERED | ALLOWED, EXCLUDED, FULL, (SkipReason.FILTERED, "filters.0: age gte")),
+    # so far what lasts, and from here what may be otherwise a moment later
+    (STOPPED, EXCLUDED, FULL, (SkipReason.PAUSED, None)),  # contract and buyer
+    (STOPPED | {"active": True}, EXCLUDED, FULL, (SkipReason.PAUSED, None)),  # the buyer
+    (STOPPED | {"buyer": a_buyer()}, EXCLUDED, FULL, (SkipReason.PAUSED, None)),  # the contract
+    ({"schedule": SHUT}, EXCLUDED, FULL, (SkipReason.EXCLUDED, None)),
     # a seller both allowed and denied is denied
     (
         {"sellers_allow": frozenset({"quoteform"}), **DENIED},
@@ -118,7 +126,6 @@ VERDICTS = [
         Usage(),
         (SkipReason.SELLER_NOT_ALLOWED, None),
     ),
-    ({"filters": OLD}, ASKER, FULL, (SkipReason.FILTERED, "filters.0: age gte")),
     ({"schedule": SHUT}, ASKER, FULL, (SkipReason.CLOSED, None)),  # before its caps are looked at
     ({}, ASKER, FULL, (SkipReason.CAP_SALES, None)),  # the cached use, last of all
     ({}, ASKER, Usage({1: SkipReason.CAP_SPEND}), (SkipReason.CAP_SPEND, None)),
@@ -142,8 +149,58 @@ def test_the_first_reason_found_is_the_one_told(
     usage: Usage,
     verdict: tuple[SkipReason, str | None] | None,
 ) -> None:
-    """Pause, exclusion, tier, test, seller, filters, room: in this order."""
+    """Tier, test, seller, filters; pause, exclusion, hours, room: in this order."""
     assert verdict == judged(a_contract(**contract), asker, usage)
+
+
+KEPT = FIELDS.keys() - {"income", "phone"}
+LATE = (has("phone", Op.EXISTS, True), has("income", Op.GT, Decimal(1_000_000)))
+UNKEPT = [
+    # (contract, asker, verdict of a lead whose income and phone the receipt does not keep)
+    ({"filters": (*LATE, *OLD)}, ASKER, None),  # a filter that it keeps rules it out: only counted
+    ({"filters": LATE, "active": False}, ASKER, (SkipReason.PAUSED, None)),
+    ({"filters": LATE}, EXCLUDED, (SkipReason.EXCLUDED, None)),
+    ({"filters": LATE, "schedule": SHUT}, ASKER, (SkipReason.FILTERED, "filters.0: phone exists")),
+    ({"filters": LATE[1:]}, ASKER, (SkipReason.FILTERED, "filters.0: income gt")),
+    ({"schedule": SHUT}, ASKER, (SkipReason.CLOSED, None)),
+]
+
+
+@pytest.mark.parametrize(("contract", "asker", "verdict"), UNKEPT, ids=range(len(UNKEPT)))
+def test_a_filter_on_a_field_that_is_not_kept_is_named(
+    contract: dict[str, Any], asker: Asker, verdict: tuple[SkipReason, str | None] | None
+) -> None:
+    """Between exclusion and hours, by the first such filter; those on fields that are kept come first."""
+    entries = [(a_contract(**contract), compile_filters(contract.get("filters", ())))]
+    found = screen(
+        entries, FIELDS, asker, PLAN, FULL, now=NOW, known=everything, kept=KEPT.__contains__
+    )
+
+    assert [verdict] * (verdict is not None) == [(s.reason, s.detail) for s in found.skipped]
+    assert (verdict is None) is bool(found.unsuited)
+
+
+def test_a_paused_exchange_names_who_would_have_been_asked() -> None:
+    """As if every contract were paused; whom the lead does not suit is counted as ever."""
+    entries = [(a_contract(slug), compile_filters(f)) for slug, f in (("a", ()), ("b", OLD))]
+    asked = entries, FIELDS, ASKER, PLAN, FULL
+    found = screen(*asked, now=NOW, known=everything, kept=everything, paused=True)
+
+    assert ((), 1) == (found.eligible, found.unsuited)
+    assert [("a", SkipReason.PAUSED)] == [(s.contract, s.reason) for s in found.skipped]
+
+
+def test_only_the_tiers_asked_for_are_judged() -> None:
+    """Contracts of others, and of none, are neither named nor counted."""
+    entries = [
+        (a_contract("a"), ()), (a_contract("b", tier="gone"), ()),
+        (a_contract("c", tier="waterfall"), ()), (a_contract("d", tier="x", pricing=fixed(5)), ()),
+    ]  # fmt: skip
+    asked = entries, FIELDS, ASKER, PLAN, Usage()
+    found = screen(*asked, now=NOW, known=everything, kept=nothing, tiers=PLAN.waterfall)
+
+    assert ["c", "d"] == [contract.slug for contract in found.eligible]
+    assert ((), 0) == (found.skipped, found.unsuited)
 
 
 def test_the_verdicts_keep_the_order_of_the_contracts() -> None:

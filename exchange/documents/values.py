@@ -60,6 +60,7 @@ def contract_value(
     secret: str,
     *,
     active: bool,
+    retired: bool = False,
     version: int = 0,
     near: Near = no_places,
 ) -> Contract:
@@ -86,6 +87,7 @@ def contract_value(
         is_shared=document["exclusivity"] == "shared",
         max_shares=document["max_shares"],
         version=version,
+        retired=retired,
     )
 
 

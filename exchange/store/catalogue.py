@@ -232,6 +232,7 @@ class LiveCatalogue:
             vertical,
             self._vault.open_text(f"contract:{body['slug']}", document.secret),
             active=not (document.paused or document.deleted),
+            retired=document.deleted,
             version=document.version,
             near=within,
         )
@@ -285,7 +286,7 @@ class LiveCatalogue:
             if draft.read_in(vertical) > _MANY and market.contracts:
                 unseen = asyncio.Event()
                 finalize(market, unseen.set).atexit = False
-                left = list(market.contracts)
+                left: list[object] = [*market.contracts, *market.index.rows]
                 task = asyncio.create_task(_free(left, unseen, self.pace), name="let go")
                 self._leaving.add(task)
                 task.add_done_callback(self._leaving.discard)
@@ -297,7 +298,7 @@ class LiveCatalogue:
             await asyncio.wait(self._leaving)
 
 
-async def _free(left: list[Entry], unseen: asyncio.Event, pace: Pace) -> None:
+async def _free(left: list[object], unseen: asyncio.Event, pace: Pace) -> None:
     await unseen.wait()
     while left:
         left.pop()

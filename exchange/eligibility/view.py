@@ -1,0 +1,117 @@
+"""One snapshot's contracts, screened by their market's index."""
+
+from collections.abc import Collection
+from datetime import datetime
+from operator import attrgetter
+
+from buyers.contract import Contract
+from exchange.eligibility.filters import first_failing
+from exchange.eligibility.index import Index
+from exchange.eligibility.rows import Room, Row, rows_of
+from exchange.eligibility.screening import Entry, Names, full, standing
+from exchange.eligibility.values import Asker, Fields, Screening, Skipped, Usage
+from exchange.plan import Plan, Tier
+from exchange.reasons import SkipReason
+
+
+class View:
+    """The contracts of one snapshot. Changed while its market is made, and by nobody afterwards."""
+
+    __slots__ = ("_held", "_index", "_room", "_rows")
+
+    def __init__(self, index: Index | None = None) -> None:
+        self._index = index or Index()
+        self._room = Room()
+        self._rows: list[Row | None] = []  # by slot
+        self._held = 0  # its slots
+
+    @property
+    def rows(self) -> list[Row | None]:
+        """By slot. Who holds them keeps the slots from being used again."""
+        return self._rows
+
+    def copy(self) -> "View":
+        """Another of the same index, to be changed."""
+        found = View(self._index)
+        found._rows, found._held = list(self._rows), self._held
+        return found
+
+    def put(self, entry: Entry) -> None:
+        """A new contract, or another value of one that is there."""
+        self.drop(entry[0].slug)
+        row = self._index.put(entry)
+        self._rows += [None] * (row.slot + 1 - len(self._rows))
+        self._rows[row.slot] = row
+        self._held |= 1 << row.slot
+
+    def drop(self, slug: str) -> None:
+        for slot in self._index.slots.get(slug, ()):
+            if slot < len(self._rows) and self._rows[slot] is not None:
+                self._rows[slot] = None
+                self._held ^= 1 << slot
+
+    def screen(
+        self,
+        fields: Fields,
+        asker: Asker,
+        plan: Plan,
+        usage: Usage,
+        *,
+        now: datetime,
+        known: Names,
+        kept: Names,
+        paused: bool = False,
+        tiers: Collection[Tier] | None = None,
+    ) -> Screening:
+        """As `screening.screen` would judge the same contracts, given by slug."""
+        index, stands = self._index, self._index.standing
+        held = self._held if tiers is None else stands.of_tiers(plan, tiers, self._held)
+        retired = held & stands.retired
+        suited, late = index.suited(
+            stands.lasting(asker, plan, held ^ retired), fields, known=known, kept=kept
+        )
+        unsuited = (held ^ retired).bit_count() - suited.bit_count()
+        suited |= retired
+        stopped = suited if paused else stands.stopped(asker, suited)
+        fit = left = suited ^ stopped
+        for layer in late:
+            fit = layer.left(fields, fit)
+        skipped = [_stopped(row, asker, paused) for row in rows_of(stopped, self._rows)]
+        skipped += [_filtered(row, fields, known) for row in rows_of(left ^ fit, self._rows)]
+        eligible = self._with_room(fit, asker, usage, now, skipped)
+        return Screening(
+            tuple(sorted(eligible, key=attrgetter("slug"))),
+            tuple(sorted(skipped, key=attrgetter("contract"))),
+            unsuited,
+        )
+
+    def _with_room(
+        self, fit: int, asker: Asker, usage: Usage, now: datetime, skipped: list[Skipped]
+    ) -> list[Contract]:
+        """Who of the fitting is open and has room; why the others are not goes to `skipped`."""
+        rows = self._rows
+        closed = self._room.closed(fit, rows, now)
+        skipped += [row.closed for row in rows_of(closed, rows)]
+        fit ^= closed
+        if asker.test:
+            return [row.contract for row in rows_of(fit, rows)]
+        used_up, paced = self._room.limited(fit, rows, usage)
+        skipped += [row.skipped(usage.full[row.contract.id]) for row in rows_of(used_up, rows)]
+        for row in rows_of(paced, rows):
+            if full(row.contract, usage, now) is not None:
+                skipped.append(row.skipped(SkipReason.PACED))
+                used_up |= 1 << row.slot
+        return [row.contract for row in rows_of(fit ^ used_up, rows)]
+
+
+def _stopped(row: Row, asker: Asker, paused: bool) -> Skipped:
+    reason = standing(row.contract, asker, paused=paused)
+    assert reason is not None, "it is in the mask of those who are"
+    return row.skipped(reason)
+
+
+def _filtered(row: Row, fields: Fields, known: Names) -> Skipped:
+    """By a filter that is not kept: of those that are, all have held."""
+    failed = first_failing(row.filters, fields, known)
+    assert failed is not None, "it is in the mask of those who failed one"
+    return Skipped(row.contract.slug, SkipReason.FILTERED, failed.told)
