@@ -1,10 +1,14 @@
 """Keys and rates: who is let in, and how often."""
 
 import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, cast
 
 import pytest
 
 from exchange.errors import Refusal
+from exchange.house import House
 from exchange.http.access import spend_rate
 from exchange.rates import Leases
 from exchange.sellers import Seller
@@ -28,17 +32,27 @@ class Shared:
     async def lease_pings(self, contract: int, want: int) -> tuple[int, float]:
         raise AssertionError("nobody pings here")
 
-    async def lease_rate(self, owner: int, rate: int, want: int) -> int:
+    async def lease_rate(self, owner: int, rate: int, want: int, second: int) -> int:
         self.asked += 1
         await asyncio.sleep(0)
-        granted = min(want, rate - self.used.get(self.second, 0))
-        self.used[self.second] = self.used.get(self.second, 0) + granted
+        granted = min(want, rate - self.used.get(second, 0))
+        self.used[second] = self.used.get(second, 0) + granted
         return granted
+
+
+@dataclass
+class Door:
+    """What the door needs of a house; here nothing takes too long."""
+
+    leases: Leases
+
+    async def within(self, work: Coroutine[Any, Any, bool], _timeout_s: float, _name: str) -> bool:
+        return await work
 
 
 async def spend(rates: Leases, who: Seller) -> bool:
     try:
-        await spend_rate(rates, who)
+        await spend_rate(cast("House", Door(rates)), who)
     except Refusal as refusal:
         return (refusal.status, refusal.retry_after_s) != (429, 1)  # anything else is no answer
     return True
@@ -78,3 +92,40 @@ async def test_the_next_second_brings_new_units() -> None:
     assert [await spend(rates, who), await spend(rates, who)] == [True, False]
     shared.second += 1
     assert await spend(rates, who)
+
+
+async def test_no_ping_waits_for_a_lease_that_was_fetched_ahead() -> None:
+    """More of this second before it is used up, and of the next before it begins; none too many."""
+    shared, clock, tasks = Shared(), [50.0], set()
+    leases = Leases(
+        shared, lambda: clock[0], lambda work, _: tasks.add(asyncio.ensure_future(work))
+    )
+    who = seller(100)
+    assert await leases.take_rate(who.id, who.rate_per_s)
+
+    async def passed(at_s: float, requests: int) -> list[bool | None]:
+        clock[0], found = at_s, []
+        for _ in range(requests):
+            found.append(leases.rate_at_hand(who.id, who.rate_per_s))
+            if tasks:
+                await asyncio.wait(tasks)
+        return found
+
+    assert [True] * 60 == await passed(50.1, 60)
+    assert [True] * 30 == await passed(50.8, 30)
+    assert [True] * 99 + [True, False, False] == await passed(51.0, 102)
+    assert {50: 100, 51: 100} == shared.used
+    assert [None] == await passed(52.0, 1)  # in the last quarter of that second nobody asked
+
+
+async def test_of_a_small_rate_nothing_is_fetched_ahead() -> None:
+    """What one worker held back for the next second, another could not spend."""
+    shared, clock, tasks = Shared(), [50.8], set()
+    leases = Leases(
+        shared, lambda: clock[0], lambda work, _: tasks.add(asyncio.ensure_future(work))
+    )
+
+    assert await leases.take_rate(1, 99)
+    assert [True] * 8 == [leases.rate_at_hand(1, 99) for _ in range(8)]
+    assert leases.rate_at_hand(1, 99) is None
+    assert (set(), 1) == (tasks, shared.asked)

@@ -145,7 +145,7 @@ async def test_settings_and_a_log_without_values(server: EmbeddedPostgres) -> No
     dsn = server.running_dsn()
     assert dsn is not None
     assert await ask(dsn, "SHOW listen_addresses") == ""
-    assert await ask(dsn, "SHOW max_connections") == "200"
+    assert await ask(dsn, "SHOW max_connections") == "500"
     await ask(dsn, "CREATE TABLE once (value text PRIMARY KEY)")
     await ask(dsn, "INSERT INTO once VALUES ($1)", "Ms Secret")
     with pytest.raises(asyncpg.UniqueViolationError):

@@ -596,8 +596,20 @@ async def test_the_audit_names_what_nobody_takes_up(books: Books) -> None:
 
 
 async def test_a_rate_is_one_count_for_all(books: Books) -> None:
-    got = [await books.store(1 + i % 2).lease_rate(7, 5, 2) for i in range(8)]  # type: ignore[attr-defined]
-    assert sum(got) in {5, 10}  # ten when a second ended in between
+    """Of this second and of the next, each by itself; of one that is long over nothing is left."""
+
+    async def leased(second: int) -> list[int]:
+        return [await books.store(1 + n % 2).lease_rate(7, 5, 2, second) for n in range(4)]
+
+    assert [2, 2, 1, 0] == await leased(1000)
+    assert [2, 2, 1, 0] == await leased(1001)
+    assert [0, 0, 0, 0] == await leased(1000)
+    assert [2, 2, 1, 0] == await leased(1002)
+    assert [0, 0, 0, 0] == await leased(1001)
+    assert [0, 0, 0, 0] == await leased(1000)
+    assert [2, 2, 1, 0] == await leased(1009)
+    assert [2, 2, 1, 0] == await leased(1008)
+    assert [0, 0, 0, 0] == await leased(1007)
 
 
 # --- the clock of the caps ------------------------------------------------------------------------
@@ -818,7 +830,7 @@ async def test_leases_raced_by_three_workers_are_never_passed(books: Books) -> N
         *(books.store(1 + n % 3).lease_pings(contract.id, 3) for n in range(60))
     )
     rates = await asyncio.gather(
-        *(books.store(1 + n % 3).lease_rate(4711, 10**6, 7) for n in range(60))
+        *(books.store(1 + n % 3).lease_rate(4711, 10**6, 7, 1000) for n in range(60))
     )
 
     assert sum(granted for granted, _ in leases) == 100

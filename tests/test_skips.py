@@ -380,6 +380,8 @@ async def test_a_rate_is_held_for_all_workers_together(
 ) -> None:
     """One ping a second: the other worker's is over it."""
     monkeypatch.setattr(pinging, "_LEASE_WITHIN_S", 10)  # a slow machine is no busy one
+    now = datetime.now(UTC)  # a second does not end between the two
+    monkeypatch.setattr(PostgresStore, "now", lambda _store: now)
     told = [(await one("POST", "/v1/pings", PING)).body["ping_id"] for one in exchange.workers]
 
     asked = [one["contract"] for one in (await record_of(exchange.offices.store, told[0]))["asked"]]
@@ -391,7 +393,7 @@ async def test_a_lease_that_cannot_be_had_in_time_is_busy(exchange: Exchange) ->
     """Somebody holds the row of the rate: the ping goes on without that contract."""
     async with exchange.locks.transaction():
         await exchange.locks.execute(
-            "SELECT lease_rate((SELECT id FROM contract WHERE slug = 'metered'), 1, 0)"
+            "SELECT lease_rate((SELECT id FROM contract WHERE slug = 'metered'), 1, 0, 0)"
         )
         quote = (await exchange.workers[1]("POST", "/v1/pings", PING)).body
 

@@ -12,6 +12,8 @@ from buyers.guard import Guard
 from buyers.wire import Wire, WireLimits
 from exchange import log
 from exchange.app import health_routes
+from exchange.chores.leader import Leader
+from exchange.chores.retention import Retention
 from exchange.errors import StoreUnavailable
 from exchange.http.access import KeyRing, StoredKeys
 from exchange.http.admin import AdminDesk
@@ -33,7 +35,6 @@ _RETURNS: Final = """SELECT y.slug, r.status, count(*) FROM sale_return r JOIN b
 WHERE r.requested_at > now() - interval '30 days' GROUP BY 1, 2"""
 _ALIVE: Final = "SELECT count(*) FROM worker WHERE beat_at > now() - interval '3 s'"
 _CURRENCIES: Final = "SELECT slug, body->>'currency' FROM document WHERE kind = 'vertical'"
-_OLD_CLAIMS: Final = "DELETE FROM claim WHERE created_at < now() - interval '25 hours'"
 
 
 class Office:
@@ -56,6 +57,8 @@ class Office:
             self.wire,
         )
         self.metrics = OfficeMetrics(Path(orders.metrics_dir))
+        retention = Retention(settings.retention.pings_days)
+        self.chores = Leader(orders.dsn, retention.chores(), log.LogObserver().broke)
 
     def application(self, observer: Observer) -> web.Application:
         app = web.Application(middlewares=[net_under(observer)])
@@ -101,19 +104,12 @@ class Office:
             self.metrics.returns.labels(buyer, status).set(count)
         self.metrics.workers.set(await self.db.fetchval(_ALIVE))
 
-    async def chores(self) -> None:
-        """Keys older than a day are forgotten, once a minute."""
-        while True:
-            with suppress(StoreUnavailable):
-                await self.db.execute(_OLD_CLAIMS)
-            await asyncio.sleep(60)
-
     async def run(self, stop: asyncio.Event) -> None:
         runner = web.AppRunner(self.application(log.LogObserver()), access_log=None)
         await runner.setup()
         host, port = split_address(self.orders.office_listen)
         await web.TCPSite(runner, host, port, reuse_port=True).start()
-        chores = asyncio.create_task(self.chores())
+        chores = asyncio.create_task(self.chores.run(), name="chores")
         say_ready()
         await stop.wait()
         chores.cancel()

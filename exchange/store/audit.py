@@ -33,7 +33,8 @@ _ATTEMPTS = """SELECT id, lead_id, buyer_id, seller_account, margin_account, slo
   created_at, next_try_at FROM attempt"""
 _BUCKETS_AT = 10
 _RETURNS = "SELECT id, attempt_id, status, reverse_payout, buckets FROM sale_return"
-_RECEIPTS = "SELECT receipt FROM ping ORDER BY id DESC LIMIT $1"
+_RECEIPTS = """SELECT receipt FROM (SELECT id, receipt FROM ping UNION ALL SELECT id, receipt FROM kept_ping) p
+ORDER BY id DESC LIMIT $1"""
 _PRICES = """SELECT a.lead_id, a.contract, a.price, l.request FROM attempt a JOIN lead l ON l.id = a.lead_id
 WHERE a.tier = 'auction' ORDER BY a.id DESC LIMIT $1"""
 

@@ -64,6 +64,10 @@ class Link:
     async def fetch(self, sql: str, *args: Any) -> list[asyncpg.Record]:
         return await self._call("fetch", sql, *args)  # type: ignore[no-any-return]
 
+    async def fetchrow(self, sql: str, *args: Any) -> asyncpg.Record:
+        """Of a statement that answers one row."""
+        return await self._call("fetchrow", sql, *args)  # type: ignore[no-any-return]
+
     async def fetchval(self, sql: str, *args: Any) -> Any:
         return await self._call("fetchval", sql, *args)
 
@@ -92,6 +96,11 @@ class Link:
         if self._connection is not None and not self._connection.is_closed():
             await self._connection.close(timeout=2)
         self._connection = None
+
+
+async def _as_it_is(_connection: object) -> None:
+    """Nobody changes a pooled session's settings, holds its locks or listens on it: asyncpg's own
+    reset would be one more round trip after every call."""
 
 
 class Database:
@@ -150,5 +159,6 @@ class Database:
                     timeout=CALL_TIMEOUT_S,
                     command_timeout=CALL_TIMEOUT_S,
                     server_settings=_SETTINGS,
+                    reset=_as_it_is,
                 )
             return self._pool

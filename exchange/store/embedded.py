@@ -47,7 +47,7 @@ _LOG_BYTES = 10_000_000
 _SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
-    "max_connections": "200",
+    "max_connections": "500",  # a worker has up to 20
     "max_wal_size": "1GB",
     "timezone": "UTC",
     "log_timezone": "UTC",

@@ -1,32 +1,16 @@
 """Leads: one row from the moment before anything leaves until the final answer, byte for byte."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from exchange.errors import ClaimLost, StoreUnavailable
 from exchange.sealing import Sealed
-from exchange.store.database import Database
+from exchange.store.database import Database, Link
+from exchange.store.lanes import Lanes
 from exchange.store.rows import ClaimKey, Closing, LeadRow, LeadState, NewLead
 
-# The key learns of its lead in the same statement: a retry finds the lead or finds nothing.
-# A request that was taken for dead finds that its key is another's, and opens nothing.
-_OPEN = """
-WITH mine AS (
-  SELECT 1 FROM claim WHERE seller = $3 AND path = $15 AND key = $16 AND run IS NOT DISTINCT FROM $17
-    AND lead_id IS NULL AND status IS NULL FOR UPDATE),
-lead_in AS (
-  INSERT INTO lead (id, ping_id, seller, vertical, test, state, min_price, external_id, owner, answer_by,
-                    request, person_key, person, phone_index, email_index)
-  SELECT $1, $2, $3, $4, $5, 'open', $6, $7, $8, now() + $9 * interval '1 millisecond', $10, $11, $12, $13, $14
-  WHERE $16::text IS NULL OR EXISTS (SELECT 1 FROM mine)
-  ON CONFLICT (ping_id) WHERE state <> 'gone' DO NOTHING RETURNING id),
-tied AS (
-  UPDATE claim SET lead_id = (SELECT id FROM lead_in)
-  WHERE seller = $3 AND path = $15 AND key = $16 AND status IS NULL AND EXISTS (SELECT 1 FROM lead_in))
-SELECT (SELECT id FROM lead_in), $16::text IS NULL OR EXISTS (SELECT 1 FROM mine)"""
-
-_HOLDER = "SELECT id FROM lead WHERE ping_id = $1 AND state <> 'gone'"
+_OPEN = "SELECT words, leads FROM open_leads($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
 
 _TIE = """UPDATE claim SET lead_id = $4 WHERE seller = $1 AND path = $2 AND key = $3 AND run IS NOT DISTINCT FROM $5
   AND status IS NULL"""
@@ -37,7 +21,7 @@ _GET = f"SELECT {LEAD_COLUMNS} FROM lead WHERE id = $1"  # noqa: S608 - columns 
 _BY_EXTERNAL = f"""SELECT {LEAD_COLUMNS} FROM lead WHERE seller = $1 AND external_id = $2 AND state <> 'gone'
 ORDER BY created_at DESC, id DESC LIMIT 50"""  # noqa: S608 - columns are a constant
 
-_CLOSE = "SELECT close_lead($1, $2, $3, $4, $5, $6)"
+_CLOSE = "SELECT close_leads($1, $2, $3, $4, $5, $6)"
 _ABANDON = "SELECT abandon_lead($1, $2)"
 _OPEN_TRIES = 5
 
@@ -53,35 +37,62 @@ def lead_row(row: Iterable[Any]) -> LeadRow:
     )  # fmt: skip
 
 
+class _Opening(NamedTuple):
+    lead: NewLead
+    key: ClaimKey | None
+
+
+class _Opened(NamedTuple):
+    word: str  # opened, taken, lost, again
+    lead_id: UUID | None  # opened: ours; taken: whose the ping is
+
+
 class Leads:
     """The lead half of the store."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, lanes: Lanes) -> None:
         self._lead_db = db
+        self._openings = lanes.lane("openings", self._open, durable=True, marks=_marks)
+        self._closings = lanes.lane(
+            "closings", self._close, durable=True, marks=lambda closing: (closing.lead_id,)
+        )
 
     async def open_lead(self, lead: NewLead, key: ClaimKey | None) -> UUID | None:
-        # The holder of the ping may let it go between the two statements: then it is tried again.
+        """The key learns of its lead in the same statement: a retry finds the lead or finds nothing. A
+        request that was taken for dead finds that its key is another's, and opens nothing."""
         for _ in range(_OPEN_TRIES):
-            if await self._insert(lead, key):
+            word, holder = await self._openings.submit(_Opening(lead, key))
+            if word == "opened":
                 return None
-            holder: UUID | None = await self._lead_db.fetchval(_HOLDER, lead.ping_id)
-            if holder is not None:
-                if key is not None:
-                    await self.tie_claim(key, holder)
+            if word == "taken":
                 return holder
+            if word == "lost":
+                raise ClaimLost
         raise StoreUnavailable("the ping is taken and let go again and again")
 
-    async def _insert(self, lead: NewLead, key: ClaimKey | None) -> bool:
-        async with self._lead_db.connection() as connection:
-            opened, mine = await connection.fetchrow(
-                _OPEN, lead.id, lead.ping_id, lead.seller, lead.vertical, lead.test, lead.min_price_micros,
-                lead.external_id, lead.owner, lead.answer_in_ms, lead.request, lead.person.key,
-                lead.person.body, lead.phone_index, lead.email_index, key and key.path, key and key.key,
-                key and key.run,
-            )  # fmt: skip
-        if not mine:
-            raise ClaimLost
-        return opened is not None
+    async def _open(self, link: Link, batch: Sequence[_Opening]) -> Sequence[_Opened]:
+        leads, keys = [one.lead for one in batch], [one.key for one in batch]
+        words, ids = await link.fetchrow(
+            _OPEN,
+            [lead.id for lead in leads],
+            [lead.ping_id for lead in leads],
+            [lead.seller for lead in leads],
+            [lead.vertical for lead in leads],
+            [lead.test for lead in leads],
+            [lead.min_price_micros for lead in leads],
+            [lead.external_id for lead in leads],
+            [lead.owner for lead in leads],
+            [lead.answer_in_ms for lead in leads],
+            [lead.request for lead in leads],
+            [lead.person.key for lead in leads],
+            [lead.person.body for lead in leads],
+            [lead.phone_index for lead in leads],
+            [lead.email_index for lead in leads],
+            [key and key.path for key in keys],
+            [key and key.key for key in keys],
+            [key and key.run for key in keys],
+        )
+        return [_Opened(word, id_) for word, id_ in zip(words, ids, strict=True)]
 
     async def tie_claim(self, key: ClaimKey, lead_id: UUID) -> None:
         """A key used for a ping that was posted before: its answer is that lead's."""
@@ -97,17 +108,26 @@ class Leads:
         return [lead_row(tuple(row)) for row in rows]
 
     async def close_lead(self, closing: Closing) -> bytes | None:
-        answer: bytes | None = await self._lead_db.fetchval(
+        return await self._closings.submit(closing)
+
+    async def _close(self, link: Link, batch: Sequence[Closing]) -> Sequence[bytes | None]:
+        answers: Sequence[bytes | None] = await link.fetchval(
             _CLOSE,
-            closing.lead_id,
-            closing.owner,
-            closing.state.value,
-            closing.reason,
-            closing.receipt,
-            closing.answer,
+            [closing.lead_id for closing in batch],
+            [closing.owner for closing in batch],
+            [closing.state.value for closing in batch],
+            [closing.reason for closing in batch],
+            [closing.receipt for closing in batch],
+            [closing.answer for closing in batch],
         )
-        return answer
+        return answers
 
     async def abandon_lead(self, lead_id: UUID, owner: int) -> bool:
+        await self._openings.passed(lead_id)  # who opened it may have been cancelled meanwhile
         gone: bool = await self._lead_db.fetchval(_ABANDON, lead_id, owner)
         return gone
+
+
+def _marks(opening: _Opening) -> Sequence[Hashable]:
+    marks: list[Hashable] = [opening.lead.id, opening.lead.ping_id]
+    return marks if opening.key is None else [*marks, opening.key]

@@ -4,14 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-
 from exchange.eligibility import Usage
-from exchange.errors import StoreUnavailable
 from exchange.plan import Turns
 from exchange.reasons import SkipReason
 from exchange.store.database import CONTENDED, Database, Link
-from exchange.store.lane import Lane
+from exchange.store.lanes import Lanes
 from exchange.store.rows import (
     AttemptRow,
     AttemptState,
@@ -65,12 +62,13 @@ def attempt_row(row: Iterable[Any]) -> AttemptRow:
 class Ledger:
     """The only writer of attempts, buckets and transfers."""
 
-    def __init__(self, db: Database, awards: Link, settlements: Link) -> None:
+    def __init__(self, db: Database, lanes: Lanes) -> None:
+        # What is said of an attempt again must find what was said first.
         self._ledger_db = db
-        self._award_link = awards
-        self._settle_link = settlements
-        self._awards: Lane[AwardOrder, Verdict] = Lane("awards", self._award)
-        self._settlements: Lane[Settlement, Settled] = Lane("settlements", self._settle)
+        self._awards = lanes.lane(
+            "awards", self._award, durable=True, marks=_marks, contended=Verdict.BUSY
+        )
+        self._settlements = lanes.lane("settlements", self._settle, durable=True, marks=_marks)
 
     async def award(self, order: AwardOrder) -> Verdict:
         return await self._awards.submit(order)
@@ -94,33 +92,25 @@ class Ledger:
         shares = await self._ledger_db.fetch(_SHARES, list(contracts), period) if period else []
         return Turns({c: at for c, at in last if at is not None}, dict(map(tuple, shares)))
 
-    async def _award(self, batch: Sequence[AwardOrder]) -> Sequence[Verdict]:
-        """One statement for all. What fails unexpectedly fails alone: the batch is tried one by one."""
-        try:
-            if _distinct(batch):
-                return await self._asked_again(batch, await self._award_once(batch))
-        except CONTENDED:
-            if len(batch) == 1:
-                return [Verdict.BUSY]
-        except asyncpg.PostgresError:
-            if len(batch) == 1:
-                raise
-        return [(await self._award([order]))[0] for order in batch]
-
-    async def _asked_again(
-        self, batch: Sequence[AwardOrder], verdicts: Sequence[Verdict]
-    ) -> Sequence[Verdict]:
-        """A duplicate of another lead of the same batch, which may have been refused for its caps: who
-        is called one is asked about again, alone."""
+    async def _award(self, link: Link, batch: Sequence[AwardOrder]) -> Sequence[Verdict]:
+        """One statement for all. Who is called a duplicate of another lead of the same batch, which may
+        have been refused for its caps, is asked about again, alone."""
+        verdicts = await self._award_once(link, batch)
         if len(batch) == 1 or not _DUPLICATES & set(verdicts):
             return verdicts
         return [
-            (await self._award([order]))[0] if verdict in _DUPLICATES else verdict
+            (await self._award_again(link, order)) if verdict in _DUPLICATES else verdict
             for order, verdict in zip(batch, verdicts, strict=True)
         ]
 
-    async def _award_once(self, batch: Sequence[AwardOrder]) -> Sequence[Verdict]:
-        verdicts = await self._award_link.fetchval(
+    async def _award_again(self, link: Link, order: AwardOrder) -> Verdict:
+        try:
+            return (await self._award_once(link, [order]))[0]
+        except CONTENDED:  # the others' verdicts stand: this one alone is asked for again
+            return Verdict.BUSY
+
+    async def _award_once(self, link: Link, batch: Sequence[AwardOrder]) -> Sequence[Verdict]:
+        verdicts = await link.fetchval(
             _AWARD,
             [o.id for o in batch],
             [o.lead_id for o in batch],
@@ -138,20 +128,8 @@ class Ledger:
         )
         return [Verdict(v) for v in verdicts]
 
-    async def _settle(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
-        try:
-            if _distinct(batch):
-                return await self._settle_once(batch)
-        except CONTENDED as error:
-            if len(batch) == 1:
-                raise StoreUnavailable("the rows were locked for too long") from error
-        except asyncpg.PostgresError:
-            if len(batch) == 1:
-                raise
-        return [(await self._settle([one]))[0] for one in batch]
-
-    async def _settle_once(self, batch: Sequence[Settlement]) -> Sequence[Settled]:
-        answers = await self._settle_link.fetchval(
+    async def _settle(self, link: Link, batch: Sequence[Settlement]) -> Sequence[Settled]:
+        answers = await link.fetchval(
             _SETTLE,
             [s.id for s in batch],
             [s.fence for s in batch],
@@ -162,6 +140,5 @@ class Ledger:
         return [Settled(a) for a in answers]
 
 
-def _distinct(batch: Sequence[AwardOrder] | Sequence[Settlement]) -> bool:
-    """One statement sees an attempt once: what is said of it again must find what was said first."""
-    return len({one.id for one in batch}) == len(batch)
+def _marks(item: AwardOrder | Settlement) -> tuple[UUID]:
+    return (item.id,)

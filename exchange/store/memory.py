@@ -4,6 +4,7 @@ Every worker of a simulated exchange shares one MemoryStore. A call is atomic be
 awaits; delays, refusals and lost answers are for whoever wraps it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -35,7 +36,7 @@ class MemoryStore(MemoryLeads, MemoryReturns):
         super().__init__(wall_s)
         self._beats: dict[int, datetime] = {}
         self._sessions: set[int] = set()  # workers that hold their session lock
-        self._rates: dict[int, tuple[int, int]] = {}  # owner: the second, and what it has granted
+        self._rates: dict[int, Counter[int]] = {}  # by owner: granted in each second
 
     # --- setting up, and faults -------------------------------------------------------------------
 
@@ -212,13 +213,15 @@ class MemoryStore(MemoryLeads, MemoryReturns):
         ]
         return found[:_IDLE_MAX]
 
-    async def lease_rate(self, owner: int, rate: int, want: int) -> int:
-        """Units granted of this second's `rate`, at most `want`."""
-        second, used = self._rates.get(owner, (0, 0))
-        now = max(second, int(self._wall_s()))
-        used = used if now == second else 0
-        granted = max(0, min(want, rate - used))
-        self._rates[owner] = (now, used + granted)
+    async def lease_rate(self, owner: int, rate: int, want: int, second: int) -> int:
+        """Units granted of a second's `rate`, at most `want`; of this one or the next."""
+        used = self._rates.setdefault(owner, Counter())
+        if second < max(used, default=0) - 1:
+            return 0
+        for over in [one for one in used if one < second - 1]:
+            del used[over]
+        granted = max(0, min(want, rate - used[second]))
+        used[second] += granted
         return granted
 
     async def lease_pings(self, contract: int, want: int) -> tuple[int, float]:

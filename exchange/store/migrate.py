@@ -16,6 +16,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from exchange.errors import ExchangeError
+from exchange.store.days import make_days
 
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _NO_TRANSACTION = "-- transaction: false"
@@ -88,6 +89,8 @@ async def migrate(
         pending = await _pending(connection, files)
         for file in pending:
             await _apply(connection, file)
+        if folder is None:  # the first ping shall find its day
+            await _make_days(connection)
     finally:
         await connection.close()  # ends the session and with it the lock
     return [file.name for file in pending]
@@ -181,6 +184,15 @@ async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", file: Migrati
         ) from error
     except asyncpg.PostgresError as error:
         raise MigrationFailed(f"{file.name}: {error}") from error
+
+
+async def _make_days(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    try:
+        await make_days(connection)
+    except asyncpg.LockNotAvailableError as error:
+        raise MigrationFailed(
+            f"waited {_LOCK_TIMEOUT_MS / 1000:g} s to make the days of the logs: run it again"
+        ) from error
 
 
 async def _record(connection: "asyncpg.Connection[asyncpg.Record]", file: Migration) -> None:

@@ -1,7 +1,11 @@
-"""The books in Postgres: the halves put together over one pool and four pinned connections."""
+"""The books in Postgres: the halves put together over one pool and a pinned connection for each lane."""
+
+from typing import Final
 
 from exchange.store.claims import Claims
 from exchange.store.database import Database, Link
+from exchange.store.lane import BATCH_MAX
+from exchange.store.lanes import Lanes
 from exchange.store.leads import Leads
 from exchange.store.ledger import Ledger
 from exchange.store.pings import Pings
@@ -9,34 +13,36 @@ from exchange.store.rates import RateLeases
 from exchange.store.returns import Returns
 from exchange.store.workers import Workers
 
+# What every sale passes; the others are connected when somebody uses a key, or bids late.
+_EVERY_SALE: Final = frozenset({"quotes", "looks", "openings", "awards", "settlements", "closings"})
+
 
 class PostgresStore(Pings, Leads, Claims, Ledger, Workers, RateLeases, Returns):
     """One per process. `name` is what /healthz and the worker table call it."""
 
-    def __init__(self, dsn: str, *, name: str, connections_max: int = 4) -> None:
+    def __init__(
+        self, dsn: str, *, name: str, connections_max: int = 4, batch_max: int = BATCH_MAX
+    ) -> None:
         self.db = Database(dsn, connections_max=connections_max)
-        # Quotes may be lost with the machine; awards and settlements may not.
-        quick = Link(dsn, durable=False)
-        awards, settlements = Link(dsn, durable=True), Link(dsn, durable=True)
+        self.lanes = Lanes(dsn, batch_max)
         # A heart that is slow to notice keeps sellers waiting.
-        pulse = Link(dsn, durable=False, timeout_s=3.0)
-        self._links = (quick, awards, settlements, pulse)
-        Pings.__init__(self, self.db, quick)
-        Leads.__init__(self, self.db)
-        Claims.__init__(self, self.db)
-        Ledger.__init__(self, self.db, awards, settlements)
-        Workers.__init__(self, self.db, pulse, name)
+        self._pulse_link = Link(dsn, durable=False, timeout_s=3.0)
+        Pings.__init__(self, self.db, self.lanes, self.now)
+        Leads.__init__(self, self.db, self.lanes)
+        Claims.__init__(self, self.lanes)
+        Ledger.__init__(self, self.db, self.lanes)
+        Workers.__init__(self, self.db, self._pulse_link, name)
         RateLeases.__init__(self, self.db)
         Returns.__init__(self, self.db)
 
+    def waits_s(self) -> float:
+        """How long what waits to be written has waited: what a new quote must expect to wait too."""
+        return self.lanes.waits_s()
+
     async def warm(self) -> None:
-        """Connect the lanes before anybody uses them: the first quote shall not wait for it."""
-        for link in self._links[:3]:
-            await link.connection()
+        await self.lanes.warm(_EVERY_SALE)
 
     async def close(self) -> None:
-        for lane in (self._pings, self._awards, self._settlements):
-            await lane.close()
-        for link in self._links:
-            await link.close()
+        await self.lanes.close()
+        await self._pulse_link.close()
         await self.db.close()

@@ -1,4 +1,4 @@
-"""Rates held for all workers together: a few units of the current second are leased at a time."""
+"""Rates held for all workers together: a few units of a second are leased at a time."""
 
 from exchange.store.database import Database
 
@@ -9,10 +9,11 @@ class RateLeases:
     def __init__(self, db: Database) -> None:
         self._rate_db = db
 
-    async def lease_rate(self, owner: int, rate: int, want: int) -> int:
-        """Units granted of this second's `rate`, at most `want`; 0: none are left."""
+    async def lease_rate(self, owner: int, rate: int, want: int, second: int) -> int:
+        """Units granted of a second's `rate`, at most `want`; 0: none are left, or it is long over.
+        `second`: since 1970, by the server's clock; this one or the next."""
         granted: int = await self._rate_db.fetchval(
-            "SELECT lease_rate($1, $2, $3)", owner, rate, want
+            "SELECT lease_rate($1, $2, $3, $4)", owner, rate, want, second
         )
         return granted
 

@@ -61,8 +61,8 @@ class Store(Protocol):
         """What returns took back from the lead's seller."""
         ...
 
-    async def lease_rate(self, owner: int, rate: int, want: int) -> int:
-        """Units granted of this second's `rate`, at most `want`."""
+    async def lease_rate(self, owner: int, rate: int, want: int, second: int) -> int:
+        """Units granted of a second's `rate`, at most `want`; of this one or the next."""
         ...
 
     async def lease_pings(self, contract: int, want: int) -> tuple[int, float]:
