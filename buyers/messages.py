@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from buyers.reasons import BuyerReason
+from buyers.value import value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,7 @@ class Ping:
     fields: dict[str, Any]  # ping-stage fields only
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Bid:
     """The buyer would pay this for the lead."""
 
@@ -28,7 +29,7 @@ class Bid:
     elapsed_ms: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class NoBid:
     """The buyer does not want this lead."""
 
@@ -36,7 +37,7 @@ class NoBid:
     elapsed_ms: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Invalid:
     """The buyer bid, and the bid cannot be used."""
 
@@ -44,7 +45,7 @@ class Invalid:
     elapsed_ms: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Missed:
     """Nobody answered, or nothing that could be read. elapsed_ms None: it was never sent."""
 

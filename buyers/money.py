@@ -2,6 +2,7 @@
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 MICROS: Final = 1_000_000
@@ -28,6 +29,8 @@ def parse_micros(value: object) -> int:
     Raises MoneyInvalid: `not_a_number` (another type, NaN, infinity, text), `negative`,
     `too_precise` (over 6 decimals), `too_large` (above 1,000,000).
     """
+    if isinstance(value, str) and (micros := _plain_micros(value)) is not None:
+        return micros
     amount = _decimal(value)
     if amount < 0:
         raise MoneyInvalid("negative", "must not be negative")
@@ -38,6 +41,17 @@ def parse_micros(value: object) -> int:
     if rest:
         raise MoneyInvalid("too_precise", "must have at most 6 decimals")
     return micros
+
+
+@lru_cache(maxsize=4096)  # buyers have their prices
+def _plain_micros(text: str) -> int | None:
+    """Of what prices usually look like, as "12.50"; None: have a closer look."""
+    units, _, parts = text.partition(".")
+    if not (len(units) <= 6 and len(parts) <= 6 and text.isascii()):
+        return None  # with up to six digits it is in range
+    if not (units.isdigit() and parts.isdigit()):
+        return None
+    return int(units) * MICROS + int(parts.ljust(6, "0"))
 
 
 def _decimal(value: object) -> Decimal:

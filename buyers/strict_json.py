@@ -15,15 +15,21 @@ class JsonInvalid(ValueError):
 def loads(raw: bytes) -> Any:
     """Parse UTF-8 JSON.
 
-    orjson refuses NaN, infinities, 1e400, lone surrogates and deep nesting, but takes the last
-    of two equal keys. Every key brings one colon: when there are as many colons as keys in the
-    result, none was lost. Otherwise (colons inside strings, or a duplicate) the slow reader decides.
+    orjson refuses NaN, infinities, 1e400 and lone surrogates, but takes the last of two equal
+    keys. Every key brings one colon, every other colon stands in some text: when what was read has
+    as many colons as the bytes, no key was lost. Otherwise (an escaped colon, or a duplicate) the
+    slow reader decides.
     """
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
         raise JsonInvalid("is not valid JSON") from None
-    if raw.count(b":") != _count_keys(value, DEPTH_MAX):
+    colons = raw.count(b":")
+    if type(value) is dict and colons == len(value) and len(raw) <= 2 * DEPTH_MAX:
+        return value  # a short flat object: each of its colons is a key's
+    if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX:
+        _refuse_depth(value, DEPTH_MAX)
+    if b"\\u003" in raw or colons != orjson.dumps(value).count(b":"):
         _refuse_duplicates(raw)
     return value
 
@@ -36,16 +42,13 @@ def loads_object(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def _count_keys(value: Any, levels: int) -> int:
-    """The keys of all objects. Raises JsonInvalid below `levels` levels."""
+def _refuse_depth(value: Any, levels: int) -> None:
     if not isinstance(value, (dict, list)):
-        return 0
+        return
     if levels == 0:
         raise JsonInvalid("is nested too deeply")
-    keys, inners = (len(value), value.values()) if isinstance(value, dict) else (0, value)
-    return keys + sum(
-        _count_keys(inner, levels - 1) for inner in inners if isinstance(inner, (dict, list))
-    )
+    for inner in value.values() if isinstance(value, dict) else value:
+        _refuse_depth(inner, levels - 1)
 
 
 def _refuse_duplicates(raw: bytes) -> None:

@@ -8,12 +8,13 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from buyers.value import value
 from exchange.reasons import AuctionReason
 from exchange.sellers import PPM, gross_up, net_micros
 from exchange.verticals import Margin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Offer:
     """A price a contract stands by: a buyer's bid, or the fixed price of a contract."""
 
@@ -40,7 +41,7 @@ class Rules:
     second_price: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Placed:
     """An offer that can win, at its place."""
 
@@ -86,29 +87,30 @@ def rank(offers: Sequence[Offer], rules: Rules) -> Ranking:
     ones the set's sum must reach the floor. On failover the same function ranks what is left, so a
     second price is always that of the remaining field. Members of a set pay their bids.
     """
-    able = [one for one in offers if _net(one, rules) > 0]
-    shared = best_set([one for one in able if one.is_shared], rules)
-    shared_micros = sum(_net(one, rules) for one in shared)
+    nets = {one.contract: _net(one, rules) for one in offers}
+    shared = best_set([one for one in offers if one.is_shared and nets[one.contract] > 0], rules)
+    shared_micros = sum(nets[one.contract] for one in shared)
     if shared_micros < rules.floor_micros:
         shared, shared_micros = (), 0
-    able = [
-        one for one in able if (shared if one.is_shared else _net(one, rules) >= rules.floor_micros)
-    ]
-    able.sort(key=lambda offer: place_key(offer, rules.ping_id))
+    least_net = max(rules.floor_micros, 1)
+    able = [one for one in offers if not one.is_shared and nets[one.contract] >= least_net]
+    if shared:
+        able += [one for one in offers if one.is_shared and nets[one.contract] > 0]
+    able = in_place(able, rules.ping_id)
     single = [one for one in able if not one.is_shared]
+    runners_up = iter([*single[1:], None])
     placed = {
-        one.contract: _place(one, single[n + 1 : n + 2], shared_micros, rules)
-        for n, one in enumerate(single)
+        one.contract: _place(one, None if one.is_shared else next(runners_up), shared_micros, rules)
+        for one in able
     }
-    placed |= {one.contract: _place(one, [], 0, rules) for one in able if one.is_shared}
     first: Sequence[Offer] = single[:1]
-    if shared_micros > (_net(single[0], rules) if single else 0):
+    if shared_micros > (nets[single[0].contract] if single else 0):
         first = shared
     wins = {one.contract for one in first}
     rest = [one for one in able if one.contract not in wins]
     return Ranking(
-        placed=tuple(placed[one.contract] for one in (*first, *rest)),
-        below_floor=tuple(one for one in offers if one.contract not in placed),
+        placed=tuple([placed[one.contract] for one in (*first, *rest)]),
+        below_floor=tuple([one for one in offers if one.contract not in placed]),
         winning=len(first),
     )
 
@@ -151,20 +153,27 @@ def _net(offer: Offer, rules: Rules) -> int:
     return net_micros(rules.margin, offer.price_micros)
 
 
-def _place(offer: Offer, runner_up: Sequence[Offer], shared_micros: int, rules: Rules) -> Placed:
+def _place(offer: Offer, runner_up: Offer | None, shared_micros: int, rules: Rules) -> Placed:
     pay = offer.price_micros
-    if not offer.is_shared:
-        pay = _pay(offer, runner_up, shared_micros, rules)
+    if rules.second_price and not (offer.is_fixed or offer.is_shared):
+        pay = _second_price(offer, runner_up, shared_micros, rules)
     return Placed(offer=offer, pay_micros=pay, net_micros=net_micros(rules.margin, pay))
+
+
+def in_place(offers: Sequence[Offer], ping_id: str) -> list[Offer]:
+    """By `place_key`, smallest first; the hash, which costs most of it, only where it decides."""
+    if len({_price_place(one) for one in offers}) == len(offers):
+        return sorted(offers, key=_price_place)
+    return sorted(offers, key=lambda one: place_key(one, ping_id))
+
+
+def _price_place(offer: Offer) -> tuple[int, int]:
+    return -offer.price_micros * offer.adjustment_ppm, offer.priority
 
 
 def place_key(offer: Offer, ping_id: str) -> tuple[int, int, int]:
     """Smaller is better. The rank price stays an exact integer: bid x ppm, never divided."""
-    return (
-        -offer.price_micros * offer.adjustment_ppm,
-        offer.priority,
-        tie_hash(ping_id, offer.contract),
-    )
+    return (*_price_place(offer), tie_hash(ping_id, offer.contract))
 
 
 def tie_hash(seed: str, slug: str) -> int:
@@ -173,21 +182,16 @@ def tie_hash(seed: str, slug: str) -> int:
     return int.from_bytes(digest, "big")
 
 
-def _pay(offer: Offer, runner_up: Sequence[Offer], shared_micros: int, rules: Rules) -> int:
-    """First price: its bid. Second price: the least that still wins, at most its bid.
+def _second_price(offer: Offer, runner_up: Offer | None, shared_micros: int, rules: Rules) -> int:
+    """The least that still wins, at most its bid.
 
     `shared_micros`: what the best set would bring the seller, 0 without one.
     """
-    if offer.is_fixed or not rules.second_price:
-        return offer.price_micros
     least_net = max(rules.floor_micros, shared_micros)
-    if not runner_up and least_net == 0:
+    if runner_up is None and least_net == 0:
         return offer.price_micros
-    least = [
-        offer.min_micros,
-        gross_up(rules.margin, max(least_net, 1)) or offer.price_micros,
-    ]
-    least += [
-        -(-one.price_micros * one.adjustment_ppm // offer.adjustment_ppm) for one in runner_up
-    ]
-    return min(offer.price_micros, max(least))
+    least = max(offer.min_micros, gross_up(rules.margin, max(least_net, 1)) or offer.price_micros)
+    if runner_up is not None:
+        rank_price = runner_up.price_micros * runner_up.adjustment_ppm
+        least = max(least, -(-rank_price // offer.adjustment_ppm))
+    return min(offer.price_micros, least)

@@ -12,13 +12,13 @@ future and one timer. A question ends in one of three ways:
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from buyers.contract import Contract
 from buyers.guard import Target
 from buyers.messages import Bid, Missed, PingResult
 from buyers.reasons import BuyerReason
+from buyers.value import value
 from buyers.wire import Failure, Reply
 from exchange.house import InFlight, Transport
 
@@ -40,7 +40,7 @@ def missed_reason(failure: Failure) -> BuyerReason:
     return _MISSED[failure]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Question:
     """One contract to be asked; target None: the address guard does not let us go there."""
 

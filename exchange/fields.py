@@ -256,23 +256,30 @@ def _url(text: str) -> str:
     return _clean(text)
 
 
-def _email(text: str) -> str:
+def _email(field: Field) -> CoreSchema:
+    # Imported when the first vertical needs it: no loop shall stop for it at the first lead.
     from email_validator import validate_email
 
-    return validate_email(text, check_deliverability=False).normalized
+    def read(text: str) -> str:
+        return validate_email(text, check_deliverability=False).normalized
+
+    return _form(254, read, "an e-mail address")(field)
 
 
-def _phone(text: str) -> str:
+def _phone(field: Field) -> CoreSchema:
     import phonenumbers
 
-    try:
-        number = phonenumbers.parse(text, "US")
-    except phonenumbers.NumberParseException:
-        raise ValueError from None
-    # 555-0100 to 555-0199 are fictional and valid here: samples use them
-    if number.extension or not phonenumbers.is_valid_number(number):
-        raise ValueError
-    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+    def read(text: str) -> str:
+        try:
+            number = phonenumbers.parse(text, "US")
+        except phonenumbers.NumberParseException:
+            raise ValueError from None
+        # 555-0100 to 555-0199 are fictional and valid here: samples use them
+        if number.extension or not phonenumbers.is_valid_number(number):
+            raise ValueError
+        return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+
+    return _form(40, read, "a phone number such as +12125550123")(field)
 
 
 # How a type is read for comparing, and written into values.
@@ -291,8 +298,8 @@ _SCHEMAS: Final[dict[str, Callable[[Field], CoreSchema]]] = {
     "enum": _enum,
     "array": _array,
     **dict.fromkeys(_ORDERED, _ordered),
-    "email": _form(254, _email, "an e-mail address"),
-    "phone": _form(40, _phone, "a phone number such as +12125550123"),
+    "email": _email,
+    "phone": _phone,
     "zip": _form(10, _zip, "five digits, or five and four"),
     "state": _form(2, _state, "the two letters of a state, such as CA"),
     "ip": _form(45, _ip, "an IPv4 or IPv6 address"),

@@ -80,15 +80,18 @@ class House:
     vigil: Vigil = field(init=False)  # over buyers' endpoints
     _tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)  # in the order begun
     _targets: dict[str, Target | UrlRefused] = field(default_factory=dict)
+    _clock: Callable[[], float] | None = None  # the loop's, once there is one
 
     def __post_init__(self) -> None:
-        self.leases = Leases(self.store, lambda: self.store.now().timestamp())
+        self.leases = Leases(self.store, lambda: self.store.now().timestamp(), self.own)
         own, wall = self.settings, self.store.now
         self.vigil = Vigil(own.health, own.ping, self.observer, self.now_s, wall)
 
     def now_s(self) -> float:
         """The loop's monotonic clock: what every deadline is measured on."""
-        return asyncio.get_running_loop().time()
+        if self._clock is None:
+            self._clock = asyncio.get_running_loop().time
+        return self._clock()
 
     def new_uuid(self) -> UUID:
         return new_uuid(int(self.wall_s() * 1000), self.random_bytes)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from buyers.contract import Contract
 from buyers.messages import PingResult
+from buyers.value import value
 from exchange.auction import Offer, Ranking, Rules
 from exchange.catalogue import Catalogue, Market
 from exchange.deadline import Deadline
@@ -16,7 +17,7 @@ from exchange.sellers import Seller
 from exchange.store.rows import AttemptState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Asking:
     """A checked ping, or the ping inside a one-step lead."""
 
@@ -42,11 +43,13 @@ class Asking:
     @property
     def ping_fields(self) -> dict[str, Any]:
         """What a ping may show."""
+        if not self.whole:
+            return dict(self.fields)
         shown = self.market.checks.ping_field_names
         return {name: value for name, value in self.fields.items() if name in shown}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Auction:
     """A finished auction, frozen: what the receipt is written from."""
 

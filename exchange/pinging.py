@@ -15,7 +15,7 @@ from buyers.reasons import BuyerReason
 from buyers.wire import Reply
 from exchange.auction import Offer, Rules, rank
 from exchange.deadline import Deadline
-from exchange.eligibility import Screening, Skipped, screen
+from exchange.eligibility import Screening, Skipped
 from exchange.errors import StoreUnavailable
 from exchange.fanout import Question, ask_all, missed_reason
 from exchange.house import House
@@ -60,7 +60,7 @@ async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auct
         ping_id=ping_id,
         asking=asking,
         catalogue_version=asking.catalogue.version,
-        screening=replace(screening, skipped=(*screening.skipped, *unwell, *limited)),
+        screening=_also_skipped(screening, (*unwell, *limited)),
         results=told,
         offers=offers,
         rules=rules,
@@ -71,31 +71,39 @@ async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auct
     )
 
 
+def _also_skipped(screening: Screening, more: tuple[Skipped, ...]) -> Screening:
+    if not more:
+        return screening
+    return replace(screening, skipped=(*screening.skipped, *more))
+
+
 async def _admit(house: House, contracts: list[Contract]) -> tuple[list[Contract], list[Skipped]]:
     """Those whose rates and caps on pings have room; a lease that takes too long is not waited for."""
-    limited = {contract.slug for contract in contracts if is_metered(contract)}
-    if not limited:
+    metered = [contract for contract in contracts if is_metered(contract)]
+    if not metered:
         return contracts, []
-    try:
-        return await house.within(house.leases.admit(contracts), _LEASE_WITHIN_S, "leases")
-    except StoreUnavailable:
-        free = [contract for contract in contracts if contract.slug not in limited]
-        return free, [Skipped(slug, SkipReason.BUSY) for slug in sorted(limited)]
+    skipped, unknown = house.leases.admit_at_hand(metered)
+    if unknown:
+        try:
+            work = house.leases.admit(unknown)
+            skipped += await house.within(work, _LEASE_WITHIN_S, "leases")
+        except StoreUnavailable:
+            skipped += [Skipped(contract.slug, SkipReason.BUSY) for contract in unknown]
+    out = {one.contract for one in skipped}
+    return [contract for contract in contracts if contract.slug not in out], skipped
 
 
 def _screen(house: House, asking: Asking) -> Screening:
-    contracts = asking.market.contracts
-    if asking.catalogue.paused:
-        return Screening((), tuple(Skipped(c.slug, SkipReason.PAUSED) for c, _ in contracts))
-    return screen(
-        contracts,
+    market = asking.market
+    return market.index.screen(
         asking.fields,
         asking.asker,
-        asking.market.plan,
+        market.plan,
         house.usage,
         now=house.store.now(),
         known=asking.known,
-        kept=asking.market.checks.ping_field_names.__contains__,
+        kept=market.checks.ping_field_names.__contains__,
+        paused=asking.catalogue.paused,
     )
 
 
@@ -159,19 +167,17 @@ def _offers(
     told: tuple[tuple[Contract, PingResult], ...], fixed: list[Contract]
 ) -> tuple[Offer, ...]:
     bids = [
-        _offer(
-            contract, result.price_micros, bid_id=result.bid_id, expires_in_s=result.expires_in_s
-        )
+        _offer(contract, result.price_micros, False, result.bid_id, result.expires_in_s)
         for contract, result in told
         if isinstance(result, Bid)
     ]
-    return (*bids, *(_offer(contract, contract.pricing.price_micros) for contract in fixed))
+    return (*bids, *[_offer(contract, contract.pricing.price_micros, True) for contract in fixed])
 
 
 def _offer(
     contract: Contract,
     price_micros: int,
-    *,
+    is_fixed: bool,
     bid_id: str | None = None,
     expires_in_s: int | None = None,
 ) -> Offer:
@@ -179,7 +185,7 @@ def _offer(
         contract=contract.slug,
         buyer=contract.buyer.slug,
         price_micros=price_micros,
-        is_fixed=not contract.is_pinged,
+        is_fixed=is_fixed,
         adjustment_ppm=contract.adjustment_ppm,
         priority=contract.priority,
         min_micros=contract.pricing.min_micros,

@@ -26,7 +26,7 @@ def ping_receipt(auction: Auction, answer: Mapping[str, Any]) -> dict[str, Any]:
     ranked = {placed.offer.contract: placed for placed in auction.ranking.placed}
     return {
         "v": VERSION,
-        "ping_id": write_id("ping", auction.ping_id, test=asking.test),
+        "ping_id": auction.rules.ping_id,
         "seller": asking.seller.slug,
         "vertical": asking.market.vertical.slug,
         "currency": asking.market.vertical.currency,
@@ -48,7 +48,7 @@ def ping_receipt(auction: Auction, answer: Mapping[str, Any]) -> dict[str, Any]:
             for slug, placed in ranked.items()
         ],
         "winning": auction.ranking.winning,
-        "skipped": [_skipped(one) for one in auction.screening.skipped],
+        "skipped": auction.screening.skipped,  # written as _skipped writes one
         "unsuited": auction.screening.unsuited,
         "waterfall": auction.waterfall,
         "answer": dict(answer),

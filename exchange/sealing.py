@@ -40,10 +40,12 @@ class Vault:
         if len(master_key) != _KEY_BYTES:
             raise ValueError("the master key must be 32 bytes")
         self._master = master_key
-        self._wrap = AESGCM(self._derive("wrap"))
         self._random = random_bytes
         # The same few pairs of parties are named in every ping.
         self._name = lru_cache(maxsize=100_000)(self._new_name)
+        self._derive = lru_cache(maxsize=100)(self._new_derived)  # one for each purpose
+        self._digest = lru_cache(maxsize=10_000)(self._new_digest)  # every request has a key
+        self._wrap = AESGCM(self._derive("wrap"))
 
     def seal(self, lead_id: str, person: Mapping[str, Any]) -> Sealed:
         """Encrypt a person under a key of its own, bound to the lead."""
@@ -78,6 +80,9 @@ class Vault:
 
     def key_digest(self, key: str) -> bytes:
         """What is stored of an API key: 256 random bits need no slow hash."""
+        return self._digest(key)
+
+    def _new_digest(self, key: str) -> bytes:
         return hmac.digest(self._derive("api-key"), key.encode(), "sha256")
 
     def opaque(self, *names: str) -> str:
@@ -92,7 +97,7 @@ class Vault:
         """A secret that is the same at every start with this master key (demo keys)."""
         return base64.urlsafe_b64encode(self._derive(purpose)).decode().rstrip("=")
 
-    def _derive(self, purpose: str) -> bytes:
+    def _new_derived(self, purpose: str) -> bytes:
         return hmac.digest(self._master, f"exchange:{purpose}".encode(), "sha256")
 
     def _encrypt(self, cipher: AESGCM, plain: bytes, bound_to: str) -> bytes:

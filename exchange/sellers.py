@@ -26,7 +26,7 @@ def margin_micros(margin: Margin, pay_micros: int) -> int:
 
 def net_micros(margin: Margin, pay_micros: int) -> int:
     """What the seller gets; zero or below means that nothing can be sold at this price."""
-    return pay_micros - margin_micros(margin, pay_micros)
+    return pay_micros - pay_micros * margin.percent_ppm // PPM - margin.fixed_micros
 
 
 def gross_up(margin: Margin, net: int) -> int | None:

@@ -74,6 +74,7 @@ class HttpSettings(_Section):
     body_timeout_s: float = Field(5.0, gt=0, le=60)
     keepalive_s: float = Field(30.0, gt=0, le=600)
     drain_s: float = Field(10.0, gt=0, le=120)
+    shed_delay_ms: int = Field(40, ge=0, le=10_000)
 
 
 class HealthSettings(_Section):
@@ -94,6 +95,18 @@ class HealthSettings(_Section):
     throttle_results_min: int = Field(50, ge=1, le=100_000)
 
 
+class StoreSettings(_Section):
+    """[store]: writing the books."""
+
+    batch_max: int = Field(128, ge=1, le=1000)
+
+
+class RetentionSettings(_Section):
+    """[retention]: how long what happened can be explained."""
+
+    pings_days: int = Field(90, ge=1, le=3650)
+
+
 class Settings(_Section):
     """Every setting. config/exchange.toml has each with its default, unit, range and a sentence."""
 
@@ -110,6 +123,8 @@ class Settings(_Section):
     post: PostSettings = PostSettings()
     http: HttpSettings = HttpSettings()
     health: HealthSettings = HealthSettings()
+    store: StoreSettings = StoreSettings()
+    retention: RetentionSettings = RetentionSettings()
 
 
 def load_settings(

@@ -19,7 +19,7 @@ from exchange.settings import Settings, environment_name, setting_names
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 README: Final = ROOT / "README.md"
-_UNITS: Final = {"ms": "ms", "s": "s", "hours": "h", "bytes": "bytes"}
+_UNITS: Final = {"ms": "ms", "s": "s", "hours": "h", "days": "days", "bytes": "bytes"}
 
 
 def settings_table() -> str:

@@ -54,7 +54,7 @@ class Noting(Silent):
         self.breakers: list[tuple[str, str, str]] = []
 
     def pinged(self, receipt: Any) -> None:
-        self.receipts.append(receipt)
+        self.receipts.append(orjson.loads(orjson.dumps(receipt)))  # as it is stored
 
     def breaker(self, contract: str, call: str, to: str) -> None:
         self.breakers.append((contract, call, to))

@@ -17,10 +17,14 @@ LINES_MAX = 50
 
 # Decisions of values: what they do depends on their arguments alone.
 PURE = [
-    "buyers.health", "buyers.throttle", "buyers.money", "buyers.messages", "buyers.contract", "buyers.reasons", "buyers.strict_json",
+    "buyers.health", "buyers.throttle", "buyers.money", "buyers.messages", "buyers.value", "buyers.contract", "buyers.reasons", "buyers.strict_json",
     "buyers.signing", "buyers.guard", "buyers.dialects.standard_v1",
     "exchange.lead", "exchange.verticals", "exchange.fields", "exchange.sellers",
-    "exchange.deadline", "exchange.caps", "exchange.eligibility", "exchange.auction", "exchange.plan",
+    "exchange.deadline", "exchange.pressure", "exchange.caps", "exchange.auction",
+    "exchange.eligibility", "exchange.eligibility.values", "exchange.eligibility.filters", "exchange.eligibility.screening",
+    "exchange.eligibility.places", "exchange.eligibility.columns", "exchange.eligibility.index",
+    "exchange.eligibility.rows", "exchange.eligibility.standing", "exchange.eligibility.view",
+    "exchange.plan",
     "exchange.conditions", "exchange.documents", "exchange.documents.models", "exchange.documents.values", "exchange.schedules", "exchange.catalogue", "exchange.receipt",
     "exchange.reasons", "exchange.errors", "exchange.ids", "exchange.sealing", "exchange.returns",
 ]  # fmt: skip

@@ -1,5 +1,7 @@
 """Our signatures are Standard Webhooks signatures, both ways."""
 
+import base64
+import hmac
 from datetime import UTC, datetime
 
 import pytest
@@ -48,6 +50,16 @@ def test_we_verify_what_the_reference_library_signs() -> None:
     signed = headers(Webhook(SECRET).sign("att_1", at, BODY.decode()))
 
     assert "att_1" == verify(KEY, signed, BODY, NOW_S)
+
+
+@pytest.mark.parametrize("length", [0, 1, 24, 63, 64, 65, 200])
+def test_it_is_hmac_of_rfc_2104_whatever_the_key(length: int) -> None:
+    """Also for keys longer than a block, and again with the same key."""
+    key = bytes(range(length))
+    right = hmac.digest(key, b"att_1.%d.%b" % (NOW_S, BODY), "sha256")
+
+    for _ in range(2):
+        assert "v1," + base64.b64encode(right).decode() == sign(key, "att_1", NOW_S, BODY)
 
 
 def test_one_right_signature_among_several_is_enough() -> None:

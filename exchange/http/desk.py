@@ -9,7 +9,7 @@ from aiohttp import web
 from exchange.deadline import Deadline
 from exchange.errors import Refusal
 from exchange.house import House
-from exchange.http.access import KeyRing, seller_of, spend_rate
+from exchange.http.access import KeyRing, authorization, seller_of, spend_rate
 from exchange.http.idempotency import claim, free_later, read_key, release
 from exchange.http.limits import read_object
 from exchange.http.problems import unavailable
@@ -17,7 +17,6 @@ from exchange.ids import read_id
 from exchange.sellers import Seller
 from exchange.store.rows import ClaimKey, FoundPing
 
-_RATE_WITHIN_S: Final = 3.0  # a burst alone can hold the loop up for a second
 _AFTER_S: Final = 0.03  # whoever waits for a deadline himself is a little earlier
 
 Run = Callable[[ClaimKey | None], Awaitable[web.Response]]
@@ -33,20 +32,28 @@ class Desk:
     async def enter(self, request: web.Request) -> tuple[Seller, dict[str, Any]]:
         """401, 403, 429, 413, 400, in this order; 503 at once while the database is away: no buyer
         is asked for what could not be stored."""
-        seller = await self.seller(request)
-        self._must_be_there()
-        spend = spend_rate(self.house.leases, seller)
-        await self.house.within(spend, _RATE_WITHIN_S, "rate")
+        seller = await self.admit(authorization(request))
         body = await read_object(request, self.house.settings.http)
-        self._must_be_there()
+        self.must_be_there()
         return seller, body
 
-    def _must_be_there(self) -> None:
+    async def admit(self, authorization: str) -> Seller:
+        """401, 403, 503, 429: everything before the body is read."""
+        seller = await self._seller(authorization)
+        self.must_be_there()
+        await spend_rate(self.house, seller)
+        return seller
+
+    def must_be_there(self) -> None:
+        """Refuses with 503 while the database is away."""
         if self.house.database_away:
             raise unavailable()
 
     async def seller(self, request: web.Request) -> Seller:
-        key = await self._keys.holder(request)
+        return await self._seller(authorization(request))
+
+    async def _seller(self, authorization: str) -> Seller:
+        key = await self._keys.holder(authorization)
         if not self.house.loaded:
             raise unavailable()
         return seller_of(key, self.house.catalogue)

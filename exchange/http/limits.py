@@ -25,6 +25,13 @@ async def read_object(
         raise Refusal(408, "body_timeout", "the body did not arrive in time") from None
     except ConnectionError:  # nobody is left to be answered
         raise Refusal(400, "not_json", "the body was cut off") from None
+    return parse_object(raw, bytes_max)
+
+
+def parse_object(raw: bytes, bytes_max: int) -> dict[str, Any]:
+    """Refuses with 413 or 400."""
+    if len(raw) > bytes_max:
+        raise _too_large(bytes_max)
     try:
         return strict_json.loads_object(raw)
     except strict_json.JsonInvalid as error:

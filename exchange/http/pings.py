@@ -1,6 +1,7 @@
 """POST and GET /v1/pings: an auction, committed before its quote is answered."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -14,11 +15,12 @@ from exchange.errors import Refusal
 from exchange.house import House
 from exchange.http.desk import Desk, wait_ms
 from exchange.http.idempotency import free_later
-from exchange.http.problems import json_response
+from exchange.http.limits import parse_object
+from exchange.http.problems import json_response, unavailable
 from exchange.http.requests import find_market, read_ping
-from exchange.ids import write_id
 from exchange.lead import Asking, Auction
 from exchange.pinging import hold_auction
+from exchange.sellers import Seller
 from exchange.store.pings import utc
 from exchange.store.rows import ClaimKey, PingRow
 
@@ -34,23 +36,51 @@ class PingDesk:
     async def post_ping(self, request: web.Request) -> web.Response:
         began_s = self._house.now_s()
         seller, body = await self._desk.enter(request)
-        find_market(body, seller, self._house.catalogue)
-        settings = self._house.settings.ping
-        time_ms = wait_ms(body, settings.max_wait_ms, settings.max_wait_limit_ms)
-        deadline = Deadline.after(began_s, time_ms)
+        deadline = self._deadline(seller, body, began_s)
 
         async def run(key: ClaimKey | None) -> web.Response:
-            read = read_ping(body, seller, self._house.catalogue, self._house.vault, one_step=False)
-            if self._under_way >= settings.concurrent_max or self._house.stopping:
-                raise Refusal(503, "overloaded", retry_after_s=1)
-            work = self._house.own(self._ping(read.asking, deadline, began_s, key), "ping")
+            asking = self._read(seller, body)
+            work = self._house.own(self._ping(asking, deadline, began_s, key), "ping")
             # A seller who hangs up does not stop the auction: buyers have been asked.
             await asyncio.wait([work], timeout=deadline.left_ms(self._house.now_s()) / 1000)
             if not work.done():
-                raise Refusal(503, "unavailable", retry_after_s=1)
+                raise unavailable()
             return json_response(work.result())
 
         return await self._desk.once(request, seller, body, deadline, run, goes_on=True)
+
+    async def answer(self, authorization: str, raw: bytes, late: Callable[[], None]) -> bytes:
+        """A ping without an Idempotency-Key from its bytes to its answer, in the task that owns it.
+
+        `late` is called when the seller's time ends first; the ping goes on. Raises Refusal and
+        StoreUnavailable.
+        """
+        began_s = self._house.now_s()
+        seller = await self._desk.admit(authorization)
+        body = parse_object(raw, self._house.settings.http.body_bytes_max)
+        self._desk.must_be_there()
+        deadline = self._deadline(seller, body, began_s)
+        asking = self._read(seller, body)
+        timer = asyncio.get_running_loop().call_at(deadline.at_s, late)
+        try:
+            return await self._ping(asking, deadline, began_s, None)
+        finally:
+            timer.cancel()
+
+    def _deadline(self, seller: Seller, body: dict[str, Any], began_s: float) -> Deadline:
+        """When the seller must be answered. Refuses with 403 a vertical that is not his."""
+        find_market(body, seller, self._house.catalogue)
+        settings = self._house.settings.ping
+        time_ms = wait_ms(body, settings.max_wait_ms, settings.max_wait_limit_ms)
+        return Deadline.after(began_s, time_ms)
+
+    def _read(self, seller: Seller, body: dict[str, Any]) -> Asking:
+        """Refuses with 422, and with 503 when too many are under way."""
+        house = self._house
+        read = read_ping(body, seller, house.catalogue, house.vault, one_step=False)
+        if self._under_way >= house.settings.ping.concurrent_max or house.stopping:
+            raise Refusal(503, "overloaded", retry_after_s=1)
+        return read.asking
 
     async def _ping(
         self, asking: Asking, deadline: Deadline, began_s: float, key: ClaimKey | None
@@ -110,7 +140,7 @@ async def store_ping(house: House, auction: Auction, began_s: float) -> dict[str
 def quote(auction: Auction, elapsed_ms: int) -> dict[str, Any]:
     """A ping's answer without its expiry."""
     asking = auction.asking
-    head = {"ping_id": write_id("ping", auction.ping_id, test=asking.test)}
+    head = {"ping_id": auction.rules.ping_id}
     ranking = auction.ranking
     if not ranking.winning:
         return head | {

@@ -1,6 +1,5 @@
 """Refusals as RFC 9457 problems, and the last net under every handler."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
@@ -66,18 +65,11 @@ def net_under(observer: Observer) -> Any:
         allowed = None  # methods, where another one was used
         try:
             return await handler(request)
-        except Refusal as refusal:
-            found = refusal
-        except StoreUnavailable:
-            found = unavailable()
         except web.HTTPException as error:
             found = _of_router(error)
             allowed = error.headers.get("Allow")
-        except asyncio.CancelledError:
-            raise
         except Exception as error:  # noqa: BLE001 - the last net: told, counted, answered
-            observer.broke(f"{request.method} {_route(request)}", error)
-            found = Refusal(500, "internal", "a fault of the exchange; it has been recorded")
+            found = refusal_of(error, observer, f"{request.method} {_route(request)}")
         observer.refused(found.code)
         response = problem_response(found)
         if allowed is not None:
@@ -85,6 +77,16 @@ def net_under(observer: Observer) -> Any:
         return response
 
     return middleware
+
+
+def refusal_of(error: Exception, observer: Observer, where: str) -> Refusal:
+    """What is answered after an error; a bug is told."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, StoreUnavailable):
+        return unavailable()
+    observer.broke(where, error)
+    return Refusal(500, "internal", "a fault of the exchange; it has been recorded")
 
 
 def _of_router(error: web.HTTPException) -> Refusal:

@@ -90,8 +90,8 @@ def read_ping(
         fields = checked.values
     if problems or envelope is None or market is None:
         raise invalid(problems)
-    floor = parse_micros(envelope.floor or 0)
-    min_price = getattr(envelope, "min_price", None)
+    floor = parse_micros(envelope.floor) if envelope.floor else 0
+    min_price = envelope.min_price if isinstance(envelope, LeadEnvelope) else None
     return ReadPing(
         Asking(
             seller=seller,

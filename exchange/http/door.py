@@ -1,0 +1,194 @@
+"""The front door of a worker: usual pings are refused or served without being read twice.
+
+Every connection is aiohttp's. Before it reads what came in, the door has a look: a ping in the usual
+form goes straight to the ping desk, and is answered here; everything else goes on to aiohttp. It is
+the same desk and the same answer, at a third of the cost. And when more pings come than can be
+served in time, the refusals must cost next to nothing, or they would be what the time is spent on.
+Leads are never refused here: a quote was given for them.
+"""
+
+import asyncio
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from exchange.errors import Refusal
+from exchange.house import House
+from exchange.http.pings import PingDesk
+from exchange.http.problems import problem_body, refusal_of, unavailable
+from exchange.http.usual import UsualPing, usual_ping
+from exchange.pressure import LOOK_EVERY_S, Pressure, after_look
+
+_ROUTE: Final = "POST /v1/pings"
+
+
+class Valve:
+    """One worker's pressure, looked at every 20 ms, and whom it lets pass.
+
+    `delay_s` tells how long a ping waits for others just now, besides the loop's own lateness.
+    `target_s` 0: everybody passes.
+    """
+
+    def __init__(self, target_s: float, delay_s: Callable[[], float]) -> None:
+        self._target_s = target_s
+        self._delay_s = delay_s
+        self._owed = 0.0  # refusals that are due: a share of 0.25 is every fourth ping
+        self.pressure = Pressure()
+        self.refused = 0  # not counted yet
+
+    async def watch(self) -> None:
+        """Look for ever."""
+        loop = asyncio.get_running_loop()
+        while self._target_s:
+            due_s = loop.time() + LOOK_EVERY_S
+            await asyncio.sleep(LOOK_EVERY_S)
+            late_s = max(0.0, loop.time() - due_s)
+            delay_s = max(late_s, self._delay_s())
+            self.pressure = after_look(self.pressure, delay_s, self._target_s)
+
+    def take_refused(self) -> int:
+        """How many were refused since this was last asked."""
+        found, self.refused = self.refused, 0
+        return found
+
+    def refuses(self) -> bool:
+        """Whether the next ping is refused."""
+        share = self.pressure.share
+        if not share:
+            return False
+        self._owed += share
+        if self._owed < 1:
+            return False
+        self._owed -= 1
+        self.refused += 1
+        return True
+
+
+class Front:
+    """What all doors of a worker share."""
+
+    def __init__(self, house: House, pings: PingDesk, valve: Valve, keepalive_s: float) -> None:
+        self.house = house
+        self.pings = pings
+        self.valve = valve
+        self.keepalive_s = keepalive_s
+        # A connection that waits for an answer is not idle.
+        self.patience_s = house.settings.ping.max_wait_limit_ms / 1000 + keepalive_s
+        self._date: tuple[int, bytes] = (0, b"")
+
+    async def listen(self, runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
+        """Serve a runner that was set up, as aiohttp's own site would. Several processes may listen
+        on one port."""
+        server, loop = runner.server, asyncio.get_running_loop()
+        assert server is not None
+        options = {"loop": loop, "keepalive_timeout": self.keepalive_s, "access_log": None}
+        return await loop.create_server(
+            lambda: Door(server, self, **options), host, port, reuse_port=True, backlog=1024
+        )
+
+    async def serve(self, ping: UsualPing, door: "Door") -> None:
+        """Run a ping to its end, whether or not its seller stays."""
+        try:
+            answer = await self.pings.answer(ping.authorization, ping.body, door.answer_late)
+        except Exception as error:  # noqa: BLE001 - told, counted and answered as under the net
+            door.answer(*self.refused(refusal_of(error, self.house.observer, _ROUTE)))
+        else:
+            door.answer(200, answer)
+
+    def refused(self, refusal: Refusal) -> tuple[int, bytes, str]:
+        """A refusal's status, document and further headers; it is counted."""
+        self.house.observer.refused(refusal.code)
+        return refusal.status, orjson.dumps(problem_body(refusal)), _headers(refusal)
+
+    def render(self, status: int, body: bytes, headers: str = "") -> bytes:
+        """A whole response."""
+        now_s = int(self.house.wall_s())
+        if self._date[0] != now_s:
+            self._date = now_s, formatdate(now_s, usegmt=True).encode()
+        kind = b"application/json" if status == 200 else b"application/problem+json"
+        return b"%bContent-Type: %b\r\nDate: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
+            _STATUS_LINES[status],
+            kind,
+            self._date[1],
+            headers.encode(),
+            len(body),
+            body,
+        )
+
+
+_STATUS_LINES: Final = {
+    one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus
+}
+
+
+def _headers(refusal: Refusal) -> str:
+    lines = "" if refusal.retry_after_s is None else f"Retry-After: {refusal.retry_after_s}\r\n"
+    return lines + ("WWW-Authenticate: Bearer\r\n" if refusal.status == 401 else "")
+
+
+class Door(web.RequestHandler):
+    """One seller's connection."""
+
+    __slots__ = ("_front", "_half_read", "_held", "_serving")
+
+    def __init__(self, server: web.Server, front: Front, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._front = front
+        self._half_read = False  # aiohttp has read a head that has not ended
+        self._serving = False  # a ping that has not been answered
+        self._held: list[bytes] = []  # what came meanwhile
+
+    def data_received(self, data: bytes) -> None:
+        if self._serving:
+            if not self._held and self.transport is not None:
+                self.transport.pause_reading()
+            self._held.append(data)
+            return
+        ping = usual_ping(data) if self._waits() else None
+        if ping is None:
+            super().data_received(data)
+            self._half_read = not self._messages and self._is_idle()
+            return
+        front = self._front
+        self._next_keepalive_close_time = self._loop.time() + front.patience_s
+        self._serving = True
+        if front.valve.refuses():
+            self.answer(503, _OVERLOADED, _headers(_TOO_MANY))
+        else:
+            front.house.own(front.serve(ping, self), "ping")
+
+    def answer(self, status: int, body: bytes, headers: str = "") -> None:
+        """Answer the ping that is being served, once; what came meanwhile has its turn."""
+        if not self._serving:
+            return
+        self._serving = False
+        transport = self.transport
+        if transport is None:  # its seller has gone
+            return
+        transport.write(self._front.render(status, body, headers))
+        self._next_keepalive_close_time = self._loop.time() + self._front.keepalive_s
+        if self._held:
+            held, self._held = b"".join(self._held), []
+            transport.resume_reading()
+            self.data_received(held)
+
+    def answer_late(self) -> None:
+        """The seller's time is over, whatever becomes of his ping."""
+        self.answer(*self._front.refused(unavailable()))
+
+    def _waits(self) -> bool:
+        """Whether the next bytes begin a request that may be answered at once."""
+        return self._is_idle() and not (self._half_read or self._paused)
+
+    def _is_idle(self) -> bool:
+        """Whether every request that aiohttp has read has been answered."""
+        waiter = self._waiter
+        return waiter is not None and not waiter.done() and not self._force_close
+
+
+_TOO_MANY: Final = Refusal(503, "overloaded", retry_after_s=1)
+_OVERLOADED: Final = orjson.dumps(problem_body(_TOO_MANY))

@@ -1,0 +1,50 @@
+"""Knows the one request that nearly all are: a ping, whole, in the usual form.
+
+Whatever is unusual in any way is nobody's loss: it is read by aiohttp, as every other request.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_START: Final = b"POST /v1/pings HTTP/1.1\r\n"
+# RFC 9110: a name is a token, a value has no control characters; no folded lines, no bare line feeds.
+_FIELDS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n")
+_HEAD_MAX: Final = 8192
+# With one of these more has to be done than to read the body.
+_UNUSUAL: Final = frozenset(
+    {b"content-encoding", b"expect", b"idempotency-key", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class UsualPing:
+    authorization: str  # the header's value; "" without one
+    body: bytes
+
+
+def usual_ping(data: bytes) -> UsualPing | None:
+    """The ping, if these bytes are exactly one: no rest of another request, no part of the next."""
+    if not data.startswith(_START):
+        return None
+    found = _FIELDS.match(data, len(_START), _HEAD_MAX)
+    if found is None:
+        return None
+    fields: dict[bytes, bytes] = {}
+    for line in found[0][:-4].split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        fields[name.lower()] = value.strip()
+    length = fields.get(b"content-length", b"")
+    if (
+        len(fields) != found[0].count(b"\r\n") - 1  # a name that came twice
+        or not _UNUSUAL.isdisjoint(fields)
+        or fields.get(b"connection", b"keep-alive").lower() != b"keep-alive"
+        or b"host" not in fields
+        or not (length.isdigit() and len(length) < 8)
+        or len(data) != found.end() + int(length)
+    ):
+        return None
+    return UsualPing(
+        authorization=fields.get(b"authorization", b"").decode("latin-1"),
+        body=data[found.end() :],
+    )

@@ -1,0 +1,354 @@
+"""The front door: usual pings are served or refused here, everything else is aiohttp's."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import orjson
+import pytest
+from aiohttp import web
+
+from exchange.errors import Refusal
+from exchange.house import House
+from exchange.http.door import Front, Valve
+from exchange.http.pings import PingDesk
+from exchange.http.usual import UsualPing, usual_ping
+from exchange.observe import Silent
+from exchange.pressure import Pressure
+from exchange.settings import Settings
+
+BODY = b'{"vertical":"auto_insurance"}'
+
+
+def a_request(path: str = "/v1/pings", body: bytes = BODY, *headers: bytes) -> bytes:
+    lines = (b"POST %b HTTP/1.1" % path.encode(), b"Host: x", *headers)
+    return b"\r\n".join((*lines, b"Content-Length: %d" % len(body), b"", b"")) + body
+
+
+USUAL = [
+    # (bytes, whether they are one ping in the usual form)
+    (a_request(), True),
+    (a_request(body=b""), True),
+    (a_request().replace(b"Content-Length", b"CONTENT-LENGTH"), True),
+    (a_request().replace(b"Length: ", b"Length:\t "), True),
+    (a_request("/v1/pings", BODY, b"Connection: Keep-Alive"), True),
+    (a_request("/v1/pings", BODY, b"X-Forwarded-For: 192.0.2.1", b"Accept: */*"), True),
+    (a_request()[:-1], False),  # the rest of its body is to come
+    (a_request() + b"P", False),  # the next request has begun
+    (a_request()[:40], False),
+    (a_request("/v1/leads"), False),
+    (a_request("/v1/pings?x=1"), False),
+    (a_request("/v1/pings/ping_1"), False),
+    (a_request().replace(b"POST", b"post"), False),
+    (a_request().replace(b"1.1", b"1.0"), False),
+    (a_request("/v1/pings", BODY, b"Transfer-Encoding: chunked"), False),
+    (a_request("/v1/pings", BODY, b"Connection: close"), False),
+    (a_request("/v1/pings", BODY, b"Connection: upgrade"), False),
+    (a_request("/v1/pings", BODY, b"Expect: 100-continue"), False),
+    (a_request("/v1/pings", BODY, b"Content-Encoding: gzip"), False),
+    (a_request("/v1/pings", BODY, b"Idempotency-Key: 1"), False),
+    (a_request("/v1/pings", BODY, b"Content-Length: 29"), False),  # twice, even alike
+    (a_request("/v1/pings", BODY, b"Authorization: a", b"authorization: b"), False),
+    (a_request("/v1/pings", BODY, b" folded: line"), False),
+    (a_request("/v1/pings", BODY, b"Name : x"), False),
+    (a_request("/v1/pings", BODY, b"no colon"), False),
+    (a_request("/v1/pings", BODY, b"X: a\nb"), False),
+    (a_request("/v1/pings", BODY, b"X: a\x00b"), False),
+    (a_request().replace(b"Host", b"Hast"), False),
+    (b"POST /v1/pings HTTP/1.1\r\nHost: x\r\n\r\n", False),  # no length
+    (a_request().replace(b"Length: 29", b"Length: 2x"), False),
+    (a_request().replace(b"Length: 29", b"Length: -1"), False),
+    (a_request().replace(b"Length: 29", b"Length: +29"), False),
+    (a_request("/v1/pings", BODY, b"X: " + b"y" * 9000), False),
+    (b"", False),
+]
+
+
+@pytest.mark.parametrize(("data", "usual"), USUAL, ids=range(len(USUAL)))
+def test_only_one_whole_ping_in_the_usual_form_is_known_as_one(data: bytes, usual: bool) -> None:
+    """What is unusual is read like any other request."""
+    found = usual_ping(data)
+
+    assert usual is (found is not None)
+    if found is not None:
+        assert found.body == data.partition(b"\r\n\r\n")[2]
+
+
+def test_what_is_read_of_a_ping() -> None:
+    """The key as it stands, and the body."""
+    found = usual_ping(a_request("/v1/pings", BODY, b"authorization:  Bearer Abc=  "))
+
+    assert found == UsualPing("Bearer Abc=", BODY)
+
+
+class Slow(Exception):
+    """What a desk that breaks raises."""
+
+
+@dataclass
+class Desk:
+    """Takes pings as the ping desk does; what their bodies say is what becomes of them."""
+
+    seen: list[bytes] = field(default_factory=list)
+    go: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def answer(self, authorization: str, raw: bytes, late: Callable[[], None]) -> bytes:
+        self.seen.append(raw)
+        match orjson.loads(raw or b"null"):
+            case "slow":
+                await self.go.wait()
+            case "late":
+                late()
+                await self.go.wait()
+            case "refused":
+                raise Refusal(401, "unauthenticated")
+            case "broken":
+                raise Slow
+        said = orjson.loads(raw or b"null")
+        return orjson.dumps({"served": "/v1/pings", "key": authorization, "said": said})
+
+
+class Faults(Silent):
+    """Remembers what broke."""
+
+    def __init__(self) -> None:
+        self.broken: list[str] = []
+
+    def broke(self, where: str, error: BaseException) -> None:
+        self.broken.append(where)
+
+
+@dataclass
+class Street:
+    """A door with its desk; aiohttp behind it answers everything at once, what is slow when let go."""
+
+    port: int
+    desk: Desk
+    valve: Valve
+    faults: Faults
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def observer(self) -> Faults:
+        return self.faults
+
+    def wall_s(self) -> float:
+        return 1_790_000_000.5
+
+    def own(self, work: Coroutine[Any, Any, None], _name: str) -> None:
+        self.tasks.add(asyncio.create_task(work))
+
+    async def behind(self, request: web.Request) -> web.Response:
+        await request.read()
+        if request.path == "/v1/slow":
+            await self.desk.go.wait()
+        return web.json_response({"served": request.path})
+
+
+@pytest.fixture
+async def street() -> AsyncIterator[Street]:
+    street = Street(0, Desk(), Valve(0.025, lambda: 0.0), Faults())
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", street.behind)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    front = Front(cast("House", street), cast("PingDesk", street.desk), street.valve, 30.0)
+    listener = await front.listen(runner, "127.0.0.1", 0)
+    street.port = listener.sockets[0].getsockname()[1]
+    yield street
+    listener.close()
+    await runner.cleanup()
+    street.desk.go.set()
+    if street.tasks:
+        await asyncio.wait(street.tasks)
+
+
+@dataclass
+class Caller:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def hear(self) -> tuple[int, dict[str, Any]]:
+        """The next answer: its status and its document."""
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
+        return int(head.split(" ", 2)[1]), orjson.loads(await self.reader.readexactly(length))
+
+
+@pytest.fixture
+async def caller(street: Street) -> AsyncIterator[Caller]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", street.port)
+    caller = Caller(reader, writer)
+    caller.send(a_request("/v1/other"))  # the first of a connection may be aiohttp's
+    await caller.hear()
+    yield caller
+    writer.close()
+
+
+GOOD = {"served": "/v1/pings", "key": "Bearer k", "said": "good"}
+
+
+def says(what: str) -> bytes:
+    return a_request("/v1/pings", orjson.dumps(what), b"Authorization: Bearer k")
+
+
+async def test_a_usual_ping_is_served_by_its_desk(street: Street, caller: Caller) -> None:
+    """Again and again on one connection, between requests that are aiohttp's."""
+    for _ in range(3):
+        caller.send(says("good"))
+        assert (200, GOOD) == await caller.hear()
+        caller.send(a_request("/v1/other"))
+        assert (200, {"served": "/v1/other"}) == await caller.hear()
+    assert 3 == len(street.desk.seen)
+
+
+async def test_a_refusal_is_a_problem(street: Street, caller: Caller) -> None:
+    """With what HTTP wants beside it."""
+    caller.send(says("refused"))
+    head = (await caller.reader.readuntil(b"\r\n\r\n")).decode()
+    length = int(head.partition("Content-Length: ")[2].partition("\r\n")[0])
+    document = orjson.loads(await caller.reader.readexactly(length))
+
+    assert head.startswith("HTTP/1.1 401 Unauthorized\r\n")
+    assert "\r\nContent-Type: application/problem+json\r\n" in head
+    assert "\r\nDate: Mon, 21 Sep 2026 14:13:20 GMT\r\n" in head
+    assert "\r\nWWW-Authenticate: Bearer\r\n" in head
+    assert (401, "unauthenticated") == (document["status"], document["code"])
+
+
+async def test_a_bug_is_told_and_answered(street: Street, caller: Caller) -> None:
+    """Without a word of what went wrong inside; the connection lives on."""
+    caller.send(says("broken"))
+    status, document = await caller.hear()
+    caller.send(says("good"))
+
+    assert (500, "internal", ["POST /v1/pings"]) == (
+        status,
+        document["code"],
+        street.faults.broken,
+    )
+    assert 200 == (await caller.hear())[0]
+
+
+async def test_a_seller_whose_time_is_over_is_answered_once(street: Street, caller: Caller) -> None:
+    """The ping goes on, and its answer is nobody's."""
+    caller.send(says("late"))
+    status, document = await caller.hear()
+    assert (503, "unavailable") == (status, document["code"])
+    street.desk.go.set()
+    await asyncio.wait(street.tasks)
+    caller.send(says("good"))
+
+    assert (200, GOOD) == await caller.hear()
+
+
+async def test_a_ping_goes_on_without_its_seller(street: Street, caller: Caller) -> None:
+    """Buyers have been asked. Who has gone is not answered, and that is no fault."""
+    caller.send(says("slow"))
+    await pass_through(street)
+    caller.writer.transport.abort()
+    await pass_through(street)
+    street.desk.go.set()
+    done, _ = await asyncio.wait(street.tasks)
+
+    assert [None] == [task.exception() for task in done]
+    assert [] == street.faults.broken
+
+
+async def test_what_comes_while_a_ping_is_served_waits_its_turn(
+    street: Street, caller: Caller
+) -> None:
+    """Whether it is aiohttp's or the door's, whole or in parts."""
+    caller.send(says("slow"))
+    await pass_through(street)
+    for part in (a_request("/v1/other")[:30], a_request("/v1/other")[30:], says("good")):
+        caller.send(part)
+        await pass_through(street)
+    street.desk.go.set()
+
+    answers = [await caller.hear() for _ in range(3)]
+
+    assert ["/v1/pings", "/v1/other", "/v1/pings"] == [one[1]["served"] for one in answers]
+
+
+async def test_half_of_the_pings_are_refused_and_the_connection_lives_on(
+    street: Street, caller: Caller
+) -> None:
+    """Refused as any 503: a problem with its code. The others are served, on the same connection."""
+    street.valve.pressure = Pressure(share=0.5, delay_s=0.05)
+    statuses = []
+    for _ in range(6):
+        caller.send(says("good"))
+        status, document = await caller.hear()
+        statuses.append(status)
+        assert document.get("code") == ("overloaded" if status == 503 else None)
+
+    assert [200, 503] * 3 == statuses
+    assert (3, 3) == (street.valve.take_refused(), len(street.desk.seen))
+    assert 0 == street.valve.take_refused()
+
+
+async def test_leads_are_never_refused_here(street: Street, caller: Caller) -> None:
+    """A quote was given for them."""
+    street.valve.pressure = Pressure(share=0.98, delay_s=1.0)
+    for _ in range(5):
+        caller.send(a_request("/v1/leads"))
+        assert 200 == (await caller.hear())[0]
+
+
+async def shut(street: Street, caller: Caller) -> None:
+    """From now on nearly every ping is refused: the next one is."""
+    street.valve.pressure = Pressure(share=0.98, delay_s=1.0)
+    for expected in (200, 503, 503):
+        caller.send(says("good"))
+        assert expected == (await caller.hear())[0]
+
+
+async def test_no_refusal_overtakes_an_answer(street: Street, caller: Caller) -> None:
+    """It would be taken for that answer."""
+    await shut(street, caller)
+    caller.send(a_request("/v1/slow"))
+    await pass_through(street)
+    caller.send(says("good"))
+    await pass_through(street)
+    street.desk.go.set()
+
+    answers = [await caller.hear() for _ in range(2)]
+
+    assert [(200, "/v1/slow"), (200, "/v1/pings")] == [
+        (status, document["served"]) for status, document in answers
+    ]
+
+
+async def test_what_ends_a_head_that_had_begun_is_no_ping(street: Street, caller: Caller) -> None:
+    """However much it looks like one."""
+    await shut(street, caller)
+    caller.send(b"GET /v1/other HTTP/1.1\r\nX-Half: ")
+    await pass_through(street)
+    caller.send(says("good"))
+
+    status, _ = await caller.hear()
+
+    assert (200, 2) == (status, street.valve.refused)  # its first line became that header's value
+
+
+async def pass_through(street: Street) -> None:
+    """Another caller is served: by then what was sent before has been read."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", street.port)
+    other = Caller(reader, writer)
+    other.send(a_request("/v1/other"))
+    await other.hear()
+    writer.close()
+
+
+async def test_nobody_is_refused_without_pressure(street: Street, caller: Caller) -> None:
+    """The valve's share is zero."""
+    for _ in range(5):
+        caller.send(says("good"))
+        assert 200 == (await caller.hear())[0]
+    assert 0 == street.valve.refused
