@@ -1,5 +1,9 @@
 """How fast the exchange is, beside a peer in the same run; every number here comes from a command.
 
-In reading order: load (asks, on a schedule of its own), rig (the processes and what they cost),
-bare_aiohttp (the peer), scenarios (what is asked), report (tables and results), __main__.
+In reading order: market (who trades), rig (the processes), cost (what they use), quick_buyers and
+quick_load (buyers and sellers that cost next to nothing), bare_aiohttp (the peer), sides (the same
+asked of both in turn), findings, one file for each scenario, report (tables and results), __main__.
+
+The scenarios: pings, fanout, deadline, filters, sales, memory, overload, tls; quote_deadline (in
+scenarios, with load, the open loop that reads every answer) and catalogue are about one worker.
 """

@@ -4,7 +4,8 @@ ClientSession and returns the highest bid.
 It does less than the exchange: no keys, no schema, no filters, caps or margins, no receipt, no
 database. It does the same towards the buyers: the same ping, signed, to the same endpoints, with
 one deadline for all. Started by benchmarks.rig, which writes one line of JSON to it:
-`{"window_ms": …, "buyers": [{"contract": …, "url": …, "secret": …}, …]}`.
+`{"window_ms": …, "buyers": [{"contract": …, "url": …, "secret": …}, …]}`; `/first/N/v1/pings` asks
+the first N of them only.
 """
 
 import asyncio
@@ -34,9 +35,10 @@ class Peer:
         asked = orjson.loads(await request.read())
         ping_id = f"ping_{secrets.token_hex(16)}"
         began_s = time.monotonic()
+        first = int(request.match_info.get("first", len(self._buyers)))
         calls = [
             asyncio.create_task(self._ask(contract, url, key, ping_id, asked))
-            for contract, url, key in self._buyers
+            for contract, url, key in self._buyers[:first]
         ]
         done, silent = await asyncio.wait(calls, timeout=self._window_ms / 1000)
         for call in silent:
@@ -46,6 +48,7 @@ class Peer:
             "ping_id": ping_id,
             "outcome": "bid" if bids else "no_bid",
             "price": str(max(bids, default=0)),
+            "bids": len(bids),
             "elapsed_ms": round((time.monotonic() - began_s) * 1000),
         }
         return web.Response(body=orjson.dumps(answer), content_type="application/json")
@@ -76,7 +79,9 @@ async def main(orders: dict[str, Any]) -> None:
     )
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         app = web.Application()
-        app.router.add_post("/v1/pings", Peer(orders, session).ping)
+        peer = Peer(orders, session)
+        app.router.add_post("/v1/pings", peer.ping)
+        app.router.add_post(r"/first/{first:\d+}/v1/pings", peer.ping)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()

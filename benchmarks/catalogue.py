@@ -22,8 +22,8 @@ from typing import Any, Final
 import asyncpg
 import orjson
 
+from benchmarks.findings import Findings
 from benchmarks.load import percentile
-from benchmarks.scenarios import Findings
 from buyers.guard import Guard
 from exchange.apply import apply
 from exchange.checking import check_all

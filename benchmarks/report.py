@@ -4,6 +4,7 @@ import math
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any, Final
 
 import orjson
 
-from benchmarks.scenarios import Findings
+from benchmarks.findings import Findings, Goal
 
 RESULTS: Final = Path(__file__).resolve().parent / "results" / "results.jsonl"
-_NAME, _VALUE = 24, 16  # widths
+_NAME, _VALUE = 24, 20  # widths
 
 
 def machine() -> dict[str, Any]:
@@ -51,13 +52,28 @@ def commit() -> str | None:
 
 def table(found: Findings) -> str:
     """One scenario as text."""
+    wide = max(_NAME, *(len(name) for name, _ in found.rows))
     head = "".join(f"{name:>{_VALUE}}" for name in found.columns)
-    lines = [f"{found.scenario}: {found.about}", f"work {found.work}", " " * _NAME + head]
+    lines = [f"{found.scenario}: {found.about}", f"work {found.work}", " " * wide + head]
     for name, values in found.rows:
-        lines.append(f"{name:<{_NAME}}" + "".join(f"{_shown(value):>{_VALUE}}" for value in values))
-    lines += [f"{name} {_shown(value)}" for name, value in found.facts.items()]
+        lines.append(f"{name:<{wide}}" + "".join(f"{_shown(value):>{_VALUE}}" for value in values))
+    lines += [
+        f"{name} {_shown(value)}"
+        for name, value in found.facts.items()
+        if value is None or isinstance(value, int | float)
+    ]
+    lines += [f"{name} {value}" for name, value in found.facts.items() if isinstance(value, dict)]
     lines += [f"note: {note}" for note in found.notes]
     lines += [f"DOES NOT ADD UP: {complaint}" for complaint in found.complaints]
+    return "\n".join(lines)
+
+
+def summary(goals: Sequence[Goal]) -> str:
+    """What was to be reached, and what was."""
+    lines = ["what was asked".ljust(84) + "target".ljust(16) + "figure"]
+    for goal in goals:
+        met = {True: "met", False: "NOT MET", None: ""}[goal.met]
+        lines.append(f"{goal.text:<84}{goal.target:<16}{goal.figure:<28}{met}")
     return "\n".join(lines)
 
 
