@@ -126,23 +126,24 @@ class Worker:
         await asyncio.wait([told, loaded], timeout=_LISTEN_ANYWAY_S, return_when=first)
         await self.hearsay.begin()  # whom the others have given up
         front = Front(self.house, self.sellers.pings, self.valve, self.settings.http.keepalive_s)
-        listener = await front.listen(runner, host, port)
+        listeners = await front.listen(runner, host, port)
         await asyncio.wait([told, loaded], return_when=first)
         say_ready()
         log.event("worker started", name=self.orders.name, worker=self.house.worker)
         await told
         loaded.cancel()
         recovery.cancel()  # what is being cancelled now must not look left over; the heart goes on
-        await self._drain(listener, runner)
+        await self._drain(listeners, runner)
         for service in services:
             service.cancel()
         await asyncio.wait(services, timeout=2)
         await self._leave()
 
-    async def _drain(self, listener: asyncio.Server, runner: web.AppRunner) -> None:
+    async def _drain(self, listeners: list[asyncio.Server], runner: web.AppRunner) -> None:
         """No new connections and no new work; what was begun is finished, within the drain time."""
         self.house.stopping = True
-        listener.close()
+        for one in listeners:
+            one.close()
         left = await self.house.drain(self.settings.http.drain_s)
         await runner.cleanup()
         log.event("worker stopped", name=self.orders.name, left_to_recovery=left)
@@ -174,7 +175,7 @@ class Worker:
             lag_s = max(0.0, loop.time() - before - 1)
             self.metrics.vitals(self.wire.stats(), lag_s, self.house.catalogue.version)
             self.metrics.health(self.house.vigil.left_alone())
-            self.metrics.door(self.valve.pressure.share, self.valve.take_refused())
+            self.metrics.door(*self.valve.take_seen())
 
 
 def _settle_memory() -> None:

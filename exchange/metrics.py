@@ -232,9 +232,9 @@ class Metrics:
         for call, count in left_alone.items():
             self.open_breakers.labels(call).set(count)
 
-    def door(self, share: float, refused: int) -> None:
-        """What was refused at the door before it was read; called once a second."""
-        self.shed.set(share)
+    def door(self, refused: int, seen: int) -> None:
+        """How many pings the door refused, of how many; called once a second."""
+        self.shed.set(refused / seen if seen else 0.0)
         if refused:
             self.refusals.labels("overloaded").inc(refused)
 

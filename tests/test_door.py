@@ -1,6 +1,7 @@
 """The front door: usual pings are served or refused here, everything else is aiohttp's."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -13,10 +14,11 @@ from exchange.errors import Refusal
 from exchange.house import House
 from exchange.http.door import Front, Valve
 from exchange.http.pings import PingDesk
-from exchange.http.usual import UsualPing, usual_ping
+from exchange.http.usual import UsualPing, is_one_ping, usual_ping
 from exchange.observe import Silent
 from exchange.pressure import Pressure
 from exchange.settings import Settings
+from tests.virtual import run
 
 BODY = b'{"vertical":"auto_insurance"}'
 
@@ -71,8 +73,39 @@ def test_only_one_whole_ping_in_the_usual_form_is_known_as_one(data: bytes, usua
     found = usual_ping(data)
 
     assert usual is (found is not None)
+    assert found is None or is_one_ping(data)
     if found is not None:
         assert found.body == data.partition(b"\r\n\r\n")[2]
+
+
+FRAMED = [
+    # (bytes, whether they are surely one ping, and the connection stays)
+    (a_request(), True),
+    (a_request("/v1/pings", BODY, b"Idempotency-Key: 1"), True),
+    (a_request("/v1/pings", BODY, b"Expect: 100-continue"), True),  # its body is there
+    (a_request()[:-1], False),
+    (a_request() + b"P", False),
+    (a_request()[:40], False),
+    (a_request("/v1/leads"), False),
+    (a_request("/v1/pings/ping_1"), False),
+    (a_request("/v1/pings", BODY, b"Transfer-Encoding: chunked"), False),
+    (a_request("/v1/pings", BODY, b"Connection: close"), False),
+    (a_request("/v1/pings", BODY, b"Content-Length: 29"), False),
+    (a_request("/v1/pings", BODY, b"Content-Length: 5"), False),
+    (a_request("/v1/pings", BODY, b"Content-Length : 5"), False),
+    (a_request().replace(b"Length: 29", b"Length: 2x"), False),
+    (a_request().replace(b"Length: 29", b"Length: -1"), False),
+    (a_request().replace(b"Length: 29", b"Length: "), False),
+    (b"POST /v1/pings HTTP/1.1\r\nHost: x\r\n\r\n", False),
+    (b"POST /v1/pings HTTP/1.1\r\n\r\nContent-Length: 0\r\n\r\n", False),
+    (b"", False),
+]
+
+
+@pytest.mark.parametrize(("data", "framed"), FRAMED, ids=range(len(FRAMED)))
+def test_the_quick_look_is_sure_where_a_ping_ends(data: bytes, framed: bool) -> None:
+    """A refusal for half of a request, or for two, would be taken for another's answer."""
+    assert framed is is_one_ping(data)
 
 
 def test_what_is_read_of_a_ping() -> None:
@@ -119,13 +152,29 @@ class Faults(Silent):
         self.broken.append(where)
 
 
+class Tap(Valve):
+    """Refuses as it is told, then nobody."""
+
+    def __init__(self) -> None:
+        super().__init__(0.025, lambda: 0.0)
+        self.refusals: list[bool] = []
+
+    def is_shut(self, now_s: float) -> bool:
+        return bool(self.refusals) and self.refusals[0]
+
+    def let_in(self) -> None:
+        del self.refusals[:1]
+
+    refuse = let_in
+
+
 @dataclass
 class Street:
     """A door with its desk; aiohttp behind it answers everything at once, what is slow when let go."""
 
     port: int
     desk: Desk
-    valve: Valve
+    valve: Tap
     faults: Faults
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     settings: Settings = field(default_factory=Settings)
@@ -149,16 +198,17 @@ class Street:
 
 @pytest.fixture
 async def street() -> AsyncIterator[Street]:
-    street = Street(0, Desk(), Valve(0.025, lambda: 0.0), Faults())
+    street = Street(0, Desk(), Tap(), Faults())
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", street.behind)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     front = Front(cast("House", street), cast("PingDesk", street.desk), street.valve, 30.0)
-    listener = await front.listen(runner, "127.0.0.1", 0)
-    street.port = listener.sockets[0].getsockname()[1]
+    listeners = await front.listen(runner, "127.0.0.1", 0)
+    street.port = listeners[0].sockets[0].getsockname()[1]
     yield street
-    listener.close()
+    for one in listeners:
+        one.close()
     await runner.cleanup()
     street.desk.go.set()
     if street.tasks:
@@ -183,10 +233,7 @@ class Caller:
 @pytest.fixture
 async def caller(street: Street) -> AsyncIterator[Caller]:
     reader, writer = await asyncio.open_connection("127.0.0.1", street.port)
-    caller = Caller(reader, writer)
-    caller.send(a_request("/v1/other"))  # the first of a connection may be aiohttp's
-    await caller.hear()
-    yield caller
+    yield Caller(reader, writer)
     writer.close()
 
 
@@ -280,7 +327,7 @@ async def test_half_of_the_pings_are_refused_and_the_connection_lives_on(
     street: Street, caller: Caller
 ) -> None:
     """Refused as any 503: a problem with its code. The others are served, on the same connection."""
-    street.valve.pressure = Pressure(share=0.5, delay_s=0.05)
+    street.valve.refusals = [False, True] * 3
     statuses = []
     for _ in range(6):
         caller.send(says("good"))
@@ -289,29 +336,20 @@ async def test_half_of_the_pings_are_refused_and_the_connection_lives_on(
         assert document.get("code") == ("overloaded" if status == 503 else None)
 
     assert [200, 503] * 3 == statuses
-    assert (3, 3) == (street.valve.take_refused(), len(street.desk.seen))
-    assert 0 == street.valve.take_refused()
+    assert 3 == len(street.desk.seen)
 
 
 async def test_leads_are_never_refused_here(street: Street, caller: Caller) -> None:
     """A quote was given for them."""
-    street.valve.pressure = Pressure(share=0.98, delay_s=1.0)
+    street.valve.refusals = [True] * 5
     for _ in range(5):
         caller.send(a_request("/v1/leads"))
         assert 200 == (await caller.hear())[0]
 
 
-async def shut(street: Street, caller: Caller) -> None:
-    """From now on nearly every ping is refused: the next one is."""
-    street.valve.pressure = Pressure(share=0.98, delay_s=1.0)
-    for expected in (200, 503, 503):
-        caller.send(says("good"))
-        assert expected == (await caller.hear())[0]
-
-
 async def test_no_refusal_overtakes_an_answer(street: Street, caller: Caller) -> None:
     """It would be taken for that answer."""
-    await shut(street, caller)
+    street.valve.refusals = [True]
     caller.send(a_request("/v1/slow"))
     await pass_through(street)
     caller.send(says("good"))
@@ -327,14 +365,17 @@ async def test_no_refusal_overtakes_an_answer(street: Street, caller: Caller) ->
 
 async def test_what_ends_a_head_that_had_begun_is_no_ping(street: Street, caller: Caller) -> None:
     """However much it looks like one."""
-    await shut(street, caller)
+    street.valve.refusals = [True]
     caller.send(b"GET /v1/other HTTP/1.1\r\nX-Half: ")
     await pass_through(street)
     caller.send(says("good"))
 
     status, _ = await caller.hear()
 
-    assert (200, 2) == (status, street.valve.refused)  # its first line became that header's value
+    assert (200, [True]) == (
+        status,
+        street.valve.refusals,
+    )  # its first line became that header's value
 
 
 async def pass_through(street: Street) -> None:
@@ -346,9 +387,44 @@ async def pass_through(street: Street) -> None:
     writer.close()
 
 
-async def test_nobody_is_refused_without_pressure(street: Street, caller: Caller) -> None:
-    """The valve's share is zero."""
-    for _ in range(5):
-        caller.send(says("good"))
-        assert 200 == (await caller.hear())[0]
-    assert 0 == street.valve.refused
+async def test_the_valve_lets_in_as_its_pressure_says(street: Street) -> None:
+    """And counts; with a target of zero everybody passes."""
+    valve = Valve(0.025, lambda: 0.0)
+    assert 100 == come_in(valve, 1.0, 100)
+    valve.pressure = Pressure(rate=200.0)
+    assert 10 == come_in(valve, 2.0, 50)
+    assert (40, 150) == valve.take_seen()
+    assert (0, 0) == valve.take_seen()
+    free = Valve(0, lambda: 0.0)
+    free.pressure = Pressure(rate=20.0)
+    assert 1000 == come_in(free, 1.0, 1000)
+
+
+def come_in(valve: Valve, now_s: float, come: int) -> int:
+    """How many of so many pings the valve lets in."""
+    found = 0
+    for _ in range(come):
+        if valve.is_shut(now_s):
+            valve.refuse()
+        else:
+            valve.let_in()
+            found += 1
+    return found
+
+
+def test_the_valve_sees_what_waits_elsewhere() -> None:
+    """In a queue to be written, say: the loop itself is not late, in virtual time it never is."""
+    waits = [0.0]
+    valve = Valve(0.025, lambda: waits[0])
+
+    async def story() -> None:
+        watching = asyncio.create_task(valve.watch())
+        await asyncio.sleep(1)
+        assert math.inf == valve.pressure.rate
+        waits[0] = 1.0
+        await asyncio.sleep(0.03)
+        assert valve.pressure.rate < math.inf
+        watching.cancel()
+        await asyncio.wait([watching])
+
+    run(story())

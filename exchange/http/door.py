@@ -20,25 +20,29 @@ from exchange.errors import Refusal
 from exchange.house import House
 from exchange.http.pings import PingDesk
 from exchange.http.problems import problem_body, refusal_of, unavailable
-from exchange.http.usual import UsualPing, usual_ping
-from exchange.pressure import LOOK_EVERY_S, Pressure, after_look
+from exchange.http.usual import UsualPing, is_one_ping, usual_ping
+from exchange.pressure import LOOK_EVERY_S, Gate, Pressure, after_look
 
 _ROUTE: Final = "POST /v1/pings"
+_LISTENERS: Final = 64
+_BACKLOG: Final = 128  # connections that wait to be accepted, for each of them
 
 
 class Valve:
-    """One worker's pressure, looked at every 20 ms, and whom it lets pass.
+    """Whom one worker lets in, by what it sees every 20 ms.
 
-    `delay_s` tells how long a ping waits for others just now, besides the loop's own lateness.
-    `target_s` 0: everybody passes.
+    `waits_s` tells how long a ping waits for others just now, besides the loop's own lateness.
+    `target_s` 0: everybody.
     """
 
-    def __init__(self, target_s: float, delay_s: Callable[[], float]) -> None:
+    def __init__(self, target_s: float, waits_s: Callable[[], float]) -> None:
         self._target_s = target_s
-        self._delay_s = delay_s
-        self._owed = 0.0  # refusals that are due: a share of 0.25 is every fourth ping
+        self._waits_s = waits_s
+        self._gate = Gate()
         self.pressure = Pressure()
+        self.answered = 0  # since the last look
         self.refused = 0  # not counted yet
+        self.seen = 0  # not counted yet, refused or not
 
     async def watch(self) -> None:
         """Look for ever."""
@@ -46,26 +50,32 @@ class Valve:
         while self._target_s:
             due_s = loop.time() + LOOK_EVERY_S
             await asyncio.sleep(LOOK_EVERY_S)
-            late_s = max(0.0, loop.time() - due_s)
-            delay_s = max(late_s, self._delay_s())
-            self.pressure = after_look(self.pressure, delay_s, self._target_s)
+            now_s = loop.time()
+            self.pressure = after_look(
+                self.pressure,
+                now_s=now_s,
+                answered=self.answered,
+                waits_s=max(now_s - due_s, self._waits_s()),
+                target_s=self._target_s,
+            )
+            self.answered = 0
 
-    def take_refused(self) -> int:
-        """How many were refused since this was last asked."""
-        found, self.refused = self.refused, 0
+    def take_seen(self) -> tuple[int, int]:
+        """How many pings were refused, of how many, since this was last asked."""
+        found, self.refused, self.seen = (self.refused, self.seen), 0, 0
         return found
 
-    def refuses(self) -> bool:
-        """Whether the next ping is refused."""
-        share = self.pressure.share
-        if not share:
-            return False
-        self._owed += share
-        if self._owed < 1:
-            return False
-        self._owed -= 1
+    def is_shut(self, now_s: float) -> bool:
+        """Whether a ping that comes now is one too many."""
+        return self._target_s > 0 and not self._gate.has_room(now_s, self.pressure.rate)
+
+    def let_in(self) -> None:
+        self.seen += 1
+        self._gate.take()
+
+    def refuse(self) -> None:
+        self.seen += 1
         self.refused += 1
-        return True
 
 
 class Front:
@@ -79,16 +89,29 @@ class Front:
         # A connection that waits for an answer is not idle.
         self.patience_s = house.settings.ping.max_wait_limit_ms / 1000 + keepalive_s
         self._date: tuple[int, bytes] = (0, b"")
+        self._overloaded: tuple[int, bytes] = (0, b"")
 
-    async def listen(self, runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
+    async def listen(self, runner: web.AppRunner, host: str, port: int) -> list[asyncio.Server]:
         """Serve a runner that was set up, as aiohttp's own site would. Several processes may listen
-        on one port."""
+        on one port.
+
+        libuv accepts one connection of a listening socket in each turn of the loop. A seller who
+        opens one for every ping would wait in the kernel for many turns, so we listen several times.
+        """
         server, loop = runner.server, asyncio.get_running_loop()
         assert server is not None
         options = {"loop": loop, "keepalive_timeout": self.keepalive_s, "access_log": None}
-        return await loop.create_server(
-            lambda: Door(server, self, **options), host, port, reuse_port=True, backlog=1024
-        )
+
+        def door() -> Door:
+            return Door(server, self, **options)
+
+        found: list[asyncio.Server] = []
+        for _ in range(_LISTENERS):
+            found.append(
+                await loop.create_server(door, host, port, reuse_port=True, backlog=_BACKLOG)
+            )
+            port = found[0].sockets[0].getsockname()[1]  # where it was 0
+        return found
 
     async def serve(self, ping: UsualPing, door: "Door") -> None:
         """Run a ping to its end, whether or not its seller stays."""
@@ -97,12 +120,22 @@ class Front:
         except Exception as error:  # noqa: BLE001 - told, counted and answered as under the net
             door.answer(*self.refused(refusal_of(error, self.house.observer, _ROUTE)))
         else:
+            self.valve.answered += 1
             door.answer(200, answer)
 
     def refused(self, refusal: Refusal) -> tuple[int, bytes, str]:
         """A refusal's status, document and further headers; it is counted."""
         self.house.observer.refused(refusal.code)
         return refusal.status, orjson.dumps(problem_body(refusal)), _headers(refusal)
+
+    def overloaded(self) -> bytes:
+        """The response to a ping that is one too many; made once a second."""
+        now_s = int(self.house.wall_s())
+        if self._overloaded[0] != now_s:
+            refusal = Refusal(503, "overloaded", retry_after_s=1)
+            document = orjson.dumps(problem_body(refusal))
+            self._overloaded = now_s, self.render(503, document, _headers(refusal))
+        return self._overloaded[1]
 
     def render(self, status: int, body: bytes, headers: str = "") -> bytes:
         """A whole response."""
@@ -148,18 +181,23 @@ class Door(web.RequestHandler):
                 self.transport.pause_reading()
             self._held.append(data)
             return
-        ping = usual_ping(data) if self._waits() else None
+        waits = self._waits()
+        front, now_s = self._front, self._loop.time()
+        if waits and front.valve.is_shut(now_s) and is_one_ping(data):
+            assert self.transport is not None
+            front.valve.refuse()
+            self._next_keepalive_close_time = now_s + front.keepalive_s
+            self.transport.write(front.overloaded())
+            return
+        ping = usual_ping(data) if waits else None
         if ping is None:
             super().data_received(data)
             self._half_read = not self._messages and self._is_idle()
             return
-        front = self._front
-        self._next_keepalive_close_time = self._loop.time() + front.patience_s
+        front.valve.let_in()
+        self._next_keepalive_close_time = now_s + front.patience_s
         self._serving = True
-        if front.valve.refuses():
-            self.answer(503, _OVERLOADED, _headers(_TOO_MANY))
-        else:
-            front.house.own(front.serve(ping, self), "ping")
+        front.house.own(front.serve(ping, self), "ping")
 
     def answer(self, status: int, body: bytes, headers: str = "") -> None:
         """Answer the ping that is being served, once; what came meanwhile has its turn."""
@@ -185,10 +223,8 @@ class Door(web.RequestHandler):
         return self._is_idle() and not (self._half_read or self._paused)
 
     def _is_idle(self) -> bool:
-        """Whether every request that aiohttp has read has been answered."""
+        """Whether every request that aiohttp has read has been answered; on a new connection, whose
+        task has not begun to wait yet, it has read none."""
         waiter = self._waiter
-        return waiter is not None and not waiter.done() and not self._force_close
-
-
-_TOO_MANY: Final = Refusal(503, "overloaded", retry_after_s=1)
-_OVERLOADED: Final = orjson.dumps(problem_body(_TOO_MANY))
+        waits = waiter is not None and not waiter.done()
+        return (waits or not self._request_count) and not self._force_close
