@@ -173,7 +173,8 @@ class Worker:
             before = loop.time()
             await asyncio.sleep(1)
             lag_s = max(0.0, loop.time() - before - 1)
-            self.metrics.vitals(self.wire.stats(), lag_s, self.house.catalogue.version)
+            tasks = len(asyncio.all_tasks())
+            self.metrics.vitals(self.wire.stats(), lag_s, tasks, self.house.catalogue.version)
             self.metrics.health(self.house.vigil.left_alone())
             self.metrics.door(*self.valve.take_seen())
 

@@ -141,6 +141,7 @@ class Metrics:
         self.open_breakers = _gauge(
             to, "exchange_breakers_open", "Endpoints that are left alone now.", "livemax", "call"
         )
+        self.tasks = _gauge(to, "exchange_tasks", "Tasks in the event loops.", "livesum")
         self.lag = _gauge(to, "exchange_loop_lag_seconds", "How late the event loop is.", "livemax")
         self.shed = _gauge(
             to,
@@ -218,13 +219,14 @@ class Metrics:
         del error
         self.faults.labels(where.partition(":")[0]).inc()  # what follows is a slug
 
-    def vitals(self, wire: WireStats, lag_s: float, catalogue: int) -> None:
+    def vitals(self, wire: WireStats, lag_s: float, tasks: int, catalogue: int) -> None:
         """Set the gauges and write what was gathered; called once a second."""
         self.write()
         self.wire.labels("open").set(wire.open)
         self.wire.labels("idle").set(wire.idle)
         self.wire.labels("in_flight").set(wire.in_flight)
         self.lag.set(lag_s)
+        self.tasks.set(tasks)
         self.catalogue.set(catalogue)
 
     def health(self, left_alone: Mapping[str, int]) -> None:

@@ -18,7 +18,7 @@ from exchange.http.usual import UsualPing, is_one_ping, usual_ping
 from exchange.observe import Silent
 from exchange.pressure import Pressure
 from exchange.settings import Settings
-from tests.virtual import run
+from tests.virtual import pass_ms, run
 
 BODY = b'{"vertical":"auto_insurance"}'
 
@@ -419,10 +419,10 @@ def test_the_valve_sees_what_waits_elsewhere() -> None:
 
     async def story() -> None:
         watching = asyncio.create_task(valve.watch())
-        await asyncio.sleep(1)
+        await pass_ms(1000)
         assert math.inf == valve.pressure.rate
         waits[0] = 1.0
-        await asyncio.sleep(0.03)
+        await pass_ms(30)
         assert valve.pressure.rate < math.inf
         watching.cancel()
         await asyncio.wait([watching])

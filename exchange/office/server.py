@@ -1,6 +1,7 @@
 """The office's listener: the administrators' API, health, and one scrape for all workers."""
 
 import asyncio
+import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -118,10 +119,15 @@ class Office:
         await self.store.close()
 
 
+# A report or a scrape takes what the workers leave of a core; alone it takes all.
+_NICE = 10
+
+
 def main() -> None:
     """`python -m exchange.office.server`: started by the supervisor."""
 
     async def body(settings: Settings, orders: Orders, stop: asyncio.Event) -> None:
+        os.nice(_NICE)
         listener = log.start_log()
         try:
             await Office(settings, orders).run(stop)
