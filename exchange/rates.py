@@ -9,8 +9,9 @@ instead of the second.
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from buyers.contract import Cap, CapKind, Contract
@@ -43,7 +44,7 @@ class _Lease:
     left: int = 0
     gone: bool = False
     next: "_Lease | None" = None  # of the next second
-    asking: asyncio.Lock = field(default_factory=asyncio.Lock)  # one question at a time
+    asking: "asyncio.Future[None] | None" = None  # one question at a time: until it is answered
 
     def has(self, now_s: float) -> bool | None:
         """True: one can be taken; False: there are no more; None: ask."""
@@ -101,7 +102,7 @@ class Leases:
     def _look_ahead(self, lease: _Lease, owner: int, rate: int, now_s: float) -> None:
         """Fetch what will soon be wanted, if it is not being fetched."""
         want = _share(rate)
-        if self._own is None or want < _AHEAD_MIN or lease.asking.locked():
+        if self._own is None or want < _AHEAD_MIN or lease.asking is not None:
             return
         if not lease.gone and lease.left <= want // 2 and now_s < lease.until_s:
             self._own(self._fetch(lease, owner, rate, math.floor(now_s)), "lease")
@@ -110,9 +111,9 @@ class Leases:
 
     async def _fetch(self, lease: _Lease, owner: int, rate: int, second: int) -> None:
         """Lease more of a second, whether it has begun or not."""
-        if lease.asking.locked():
+        if lease.asking is not None:
             return
-        async with lease.asking:
+        async with _asking(lease):
             want = _share(rate)
             granted = await self._store.lease_rate(owner, rate, want, second)
             if lease.until_s == second + 1:
@@ -179,15 +180,29 @@ class Leases:
         return None
 
     async def _take(self, lease: _Lease, refill: Callable[[_Lease], Awaitable[None]]) -> bool:
-        taken = lease.take(self._wall_s())
-        if taken is None:
-            async with lease.asking:
-                taken = lease.take(self._wall_s())  # whoever asked before may have brought enough
-                if taken is None:
-                    await refill(lease)
-                    taken = lease.left > 0  # however long it took: these units were granted
-                    lease.left -= taken
+        """Whoever comes first asks for all who wait. They do not queue for a lock: it would be handed
+        on once in a turn of the loop, and a few hundred of them would wait for seconds."""
+        while (taken := lease.take(self._wall_s())) is None:
+            if lease.asking is not None:
+                await asyncio.wait([lease.asking])
+                continue
+            async with _asking(lease):
+                await refill(lease)
+                taken = lease.left > 0  # however long it took: these units were granted
+                lease.left -= taken
+                return taken
         return taken
+
+
+@asynccontextmanager
+async def _asking(lease: _Lease) -> AsyncIterator[None]:
+    """Everybody else waits for what comes of it; if nothing does, the next one asks."""
+    lease.asking = asked = asyncio.get_running_loop().create_future()
+    try:
+        yield
+    finally:
+        lease.asking = None
+        asked.set_result(None)
 
 
 def _share(rate: int) -> int:

@@ -129,3 +129,16 @@ async def test_of_a_small_rate_nothing_is_fetched_ahead() -> None:
     assert [True] * 8 == [leases.rate_at_hand(1, 99) for _ in range(8)]
     assert leases.rate_at_hand(1, 99) is None
     assert (set(), 1) == (tasks, shared.asked)
+
+
+async def test_hundreds_who_wait_for_one_lease_go_on_together() -> None:
+    """Not one after the other, a turn of the loop each: under load a turn is long."""
+    leases = Leases(Shared(), lambda: 50.0)
+    asked = asyncio.gather(*(leases.take_rate(1, 10_000) for _ in range(300)))
+    turns = 0
+    while not asked.done():
+        await asyncio.sleep(0)
+        turns += 1
+
+    assert all(await asked)
+    assert turns < 15
