@@ -7,6 +7,7 @@ from typing import Final
 
 MICROS: Final = 1_000_000
 MICROS_MAX: Final = 1_000_000 * MICROS  # 0 to 1,000,000 units may be written (contract §2)
+_PLAIN_MAX: Final = len("999999.999999")  # no longer text is kept
 _DIGITS_MAX: Final = 40  # a price is never longer; Decimal would happily parse a megabyte
 # Decimal also reads "１２", "1_000", " 5 " and "nan"; a price is plain ASCII or it is garbage.
 _PLAIN: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
@@ -29,8 +30,10 @@ def parse_micros(value: object) -> int:
     Raises MoneyInvalid: `not_a_number` (another type, NaN, infinity, text), `negative`,
     `too_precise` (over 6 decimals), `too_large` (above 1,000,000).
     """
-    if isinstance(value, str) and (micros := _plain_micros(value)) is not None:
-        return micros
+    if isinstance(value, str) and len(value) <= _PLAIN_MAX:
+        micros = _plain_micros(value)
+        if micros is not None:
+            return micros
     amount = _decimal(value)
     if amount < 0:
         raise MoneyInvalid("negative", "must not be negative")

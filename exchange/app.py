@@ -21,9 +21,10 @@ from exchange.hearsay import Hearsay
 from exchange.house import House
 from exchange.http.access import KeyRing, StoredKeys
 from exchange.http.buyers import BuyerDesk
-from exchange.http.door import Front, Valve
+from exchange.http.door import Front
 from exchange.http.problems import json_response, net_under
 from exchange.http.sellers import SellerDesk
+from exchange.http.valve import Valve
 from exchange.metrics import Metrics, count_as
 from exchange.observe import Observer
 from exchange.process import Orders, run_child, say_ready
@@ -67,13 +68,13 @@ class Worker:
             failpoint=failpoints.from_environment(environment),
         )
         self.keys = KeyRing(StoredKeys(self.store.db), self.house.vault)
-        self.sellers = SellerDesk(self.house, self.keys)
+        self.valve = Valve(settings.http.shed_delay_ms / 1000, self.store.waits_s)
+        self.sellers = SellerDesk(self.house, self.keys, self.valve)
         self.live = LiveCatalogue(self.store.db, self.house.vault, observer.broke)
         self.watch = Watch(
             self.store.db, self._reload, self.live.distrust, lambda: self.live.is_behind
         )
         self.hearsay = Hearsay(self.house, HealthRows(self.store.db))
-        self.valve = Valve(settings.http.shed_delay_ms / 1000, self.store.waits_s)
         self._first_load = asyncio.Event()
 
     def application(self) -> web.Application:
@@ -149,6 +150,7 @@ class Worker:
         log.event("worker stopped", name=self.orders.name, left_to_recovery=left)
 
     async def _leave(self) -> None:
+        self.metrics.door(*self.valve.take_seen())
         self.metrics.write()
         await self.wire.close()
         await self.watch.close()

@@ -94,7 +94,8 @@ class House:
         return self._clock()
 
     def new_uuid(self) -> UUID:
-        return new_uuid(int(self.wall_s() * 1000), self.random_bytes)
+        """By the store's clock: what is stored by the day of its id goes by no worker's own."""
+        return new_uuid(int(self.store.now().timestamp() * 1000), self.random_bytes)
 
     def target(self, url: str) -> Target | None:
         """Where an endpoint's URL leads; None when the address guard does not let us go there."""

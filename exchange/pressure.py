@@ -22,7 +22,7 @@ _GROWTH: Final = 1.0  # of the rate, per second
 # would see that it is over.
 _FIRST: Final = 500.0
 _LEAST: Final = 20.0
-_BURST_S: Final = 0.05  # of the rate that may come at once
+_BURST_S: Final = 0.1  # of the rate that may come at once
 # Let in within one turn of the loop, before any wait can have been seen.
 _TURN_MAX: Final = 400
 
@@ -45,7 +45,8 @@ def after_look(
     passed_s = max(now_s - before.at_s, 0.001)
     weight = 1 - math.exp(-passed_s / _LATELY_S)
     lately = before.answered + weight * (answered / passed_s - before.answered)
-    best = max(lately, before.best * (1 - min(1.0, _FORGETS * passed_s)))
+    forgets = _FORGETS if waits_s <= target_s else _FORGETS / 5
+    best = max(lately, before.best * (1 - min(1.0, forgets * passed_s)))
     rate, since_s = before.rate, before.above_since_s
     if waits_s <= target_s:
         since_s = None
@@ -56,12 +57,13 @@ def after_look(
         since_s = now_s - waits_s
     if since_s is not None and now_s - since_s >= _STAYS_S:
         bound = max(best, _FIRST) if rate == math.inf else max(lately * _DRAIN, rate * _SHRINKS)
-        rate = min(rate, max(bound, _LEAST))
+        # When others take the core we are late whatever we refuse: not more than half of our best.
+        rate = min(rate, max(bound, best / 2, _LEAST))
     return Pressure(rate=rate, answered=lately, best=best, above_since_s=since_s, at_s=now_s)
 
 
 class Gate:
-    """Lets pings in at a rate; what was not used before may be used at once, for 50 ms.
+    """Lets pings in at a rate; what was not used before may be used at once, for a tenth of a second.
 
     `now_s` does not change within a turn of the loop, however many pings it brings.
     """

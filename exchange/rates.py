@@ -49,10 +49,10 @@ class _Lease:
     def has(self, now_s: float) -> bool | None:
         """True: one can be taken; False: there are no more; None: ask."""
         if now_s >= self.until_s:
-            if self.next is None or now_s >= self.next.until_s:
+            following, self.next = self.next, None
+            if following is None or now_s >= following.until_s:
                 return None
-            self.until_s, self.left, self.gone = self.next.until_s, self.next.left, self.next.gone
-            self.next = None
+            self.until_s, self.left, self.gone = following.until_s, following.left, following.gone
         return True if self.left > 0 else False if self.gone else None
 
     def take(self, now_s: float) -> bool | None:

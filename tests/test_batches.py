@@ -9,7 +9,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from exchange.errors import ClaimLost
+from exchange.errors import ClaimLost, StoreUnavailable
+from exchange.store.database import Link
 from exchange.store.postgres import PostgresStore
 from exchange.store.rows import Claim, ClaimKey, Closing, LeadState, NewLead, PingRow, Verdict
 from tests.ledgers import SELLER, Books, PostgresBooks, cap
@@ -257,14 +258,35 @@ async def test_a_key_freed_while_it_is_being_claimed_is_free(pg: PostgresBooks) 
 
 
 async def test_what_waits_says_for_how_long(pg: PostgresBooks) -> None:
+    """Quotes that wait to be written, and nothing else: what waits for a lead's row does not count."""
     store, lead = pg.store(), (await pg.sale(await pg.one())).lead_id
-    assert store.waits_s() == 0
+    quotes = [replace(pg.ping(), id=UUID(int=number)) for number in (1, 2)]
     async with pg.sql.transaction():
         await pg.sql.execute("SELECT FROM lead WHERE id = $1 FOR UPDATE", lead)
-        ending = asyncio.create_task(store.close_lead(closing(lead)))
+        ending = [asyncio.create_task(store.close_lead(closing(lead))) for _ in range(2)]
         await _is_waited_for(pg)
-        again = asyncio.create_task(store.close_lead(closing(lead)))  # waits for the first
+        assert store.waits_s() == 0
+    await asyncio.gather(*ending)
+    async with pg.sql.transaction():
+        await pg.sql.execute("LOCK TABLE ping IN ACCESS EXCLUSIVE MODE")
+        putting = [asyncio.create_task(store.put_ping(quotes[0]))]
+        await _is_waited_for(pg)
+        putting.append(asyncio.create_task(store.put_ping(quotes[1])))
         await asyncio.sleep(0)
         assert store.waits_s() > 0
-    assert await ending == await again == closing(lead).answer
+    await asyncio.gather(*putting)
     assert store.waits_s() == 0
+
+
+async def test_what_took_too_long_is_not_done_after_all(pg: PostgresBooks) -> None:
+    """Its caller has been told that nothing is stored."""
+    link = Link(pg.dsn, durable=True, timeout_s=0.2)
+    await link.fetch("SET statement_timeout = 0")  # the server does not stop it by itself
+    async with pg.sql.transaction():
+        await pg.sql.execute("LOCK TABLE api_key IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StoreUnavailable):
+            await link.fetch("INSERT INTO api_key (id, digest, role) VALUES ('x', 'x', 'admin')")
+    await _time_enough(pg)
+
+    assert 0 == await pg.sql.fetchval("SELECT count(*) FROM api_key WHERE id = 'x'")
+    await link.close()

@@ -12,9 +12,10 @@ from aiohttp import web
 
 from exchange.errors import Refusal
 from exchange.house import House
-from exchange.http.door import Front, Valve
+from exchange.http.door import Front
 from exchange.http.pings import PingDesk
-from exchange.http.usual import UsualPing, is_one_ping, usual_ping
+from exchange.http.usual import Framing, UsualPing, is_one_ping, usual_ping
+from exchange.http.valve import Valve
 from exchange.observe import Silent
 from exchange.pressure import Pressure
 from exchange.settings import Settings
@@ -177,6 +178,7 @@ class Street:
     valve: Tap
     faults: Faults
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    stopping: bool = False
     settings: Settings = field(default_factory=Settings)
 
     @property
@@ -294,6 +296,72 @@ async def test_a_seller_whose_time_is_over_is_answered_once(street: Street, call
     assert (200, GOOD) == await caller.hear()
 
 
+async def test_a_late_answer_is_not_the_next_pings(street: Street, caller: Caller) -> None:
+    """The ping that is served when it comes is another one."""
+    caller.send(says("late"))
+    assert 503 == (await caller.hear())[0]
+    caller.send(says("slow"))
+    await pass_through(street)
+    street.desk.go.set()
+
+    status, document = await caller.hear()
+    caller.send(says("good"))
+
+    assert (200, "slow") == (status, document["said"])
+    assert "good" == (await caller.hear())[1]["said"]
+
+
+async def test_who_pipelines_is_left_to_aiohttp(street: Street, caller: Caller) -> None:
+    """A request and a half in one read: what ends the half may look like a ping."""
+    caller.send(a_request("/v1/other") + b"GET /v1/victim HTTP/1.1\r\nX-Half: ")
+    assert "/v1/other" == (await caller.hear())[1]["served"]
+    caller.send(says("good"))
+    assert "/v1/victim" == (await caller.hear())[1]["served"]
+    caller.send(a_request("/v1/third"))
+
+    assert "/v1/third" == (await caller.hear())[1]["served"]
+    assert [] == street.desk.seen
+
+
+async def test_a_worker_that_stops_serves_nobody_here(street: Street, caller: Caller) -> None:
+    """aiohttp refuses, and waits for what it has to answer."""
+    street.stopping = True
+    caller.send(says("good"))
+
+    assert (200, {"served": "/v1/pings"}) == await caller.hear()
+    assert [] == street.desk.seen
+
+
+READS = [
+    # (reads, whether they end where a request ends)
+    ((a_request(),), True),
+    ((a_request(), a_request("/v1/leads")), True),
+    ((b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",), True),
+    ((a_request()[:70], a_request()[70:], b""), True),
+    ((a_request()[:-5], a_request()[-5:-2], a_request()[-2:]), True),
+    ((a_request()[:-5],), False),
+    ((a_request()[:30], a_request()[30:]), False),  # nobody knows yet, and then never
+    ((a_request() + a_request(),), False),
+    ((a_request() + b"G", b"ET / HTTP/1.1\r\n\r\n"), False),
+    ((a_request()[:-5], a_request()[-5:] + b"G"), False),
+    ((a_request("/v1/pings", BODY, b"Transfer-Encoding: chunked"),), False),
+    ((a_request("/v1/pings", BODY, b"Expect: 100-continue"),), False),
+    ((b"GET / HTTP/1.1\nHost: x\r\n\r\n",), False),
+]
+
+
+@pytest.mark.parametrize(("reads", "ends"), READS, ids=range(len(READS)))
+def test_the_door_knows_where_requests_end_or_that_it_does_not(
+    reads: tuple[bytes, ...], ends: bool
+) -> None:
+    """Only at an end may it answer what comes next."""
+    framing = Framing()
+    for data in reads:
+        framing.read(data)
+
+    assert ends is framing.at_end
+
+
 async def test_a_ping_goes_on_without_its_seller(street: Street, caller: Caller) -> None:
     """Buyers have been asked. Who has gone is not answered, and that is no fault."""
     caller.send(says("slow"))
@@ -392,8 +460,8 @@ async def test_the_valve_lets_in_as_its_pressure_says(street: Street) -> None:
     valve = Valve(0.025, lambda: 0.0)
     assert 100 == come_in(valve, 1.0, 100)
     valve.pressure = Pressure(rate=200.0)
-    assert 10 == come_in(valve, 2.0, 50)
-    assert (40, 150) == valve.take_seen()
+    assert 20 == come_in(valve, 2.0, 50)
+    assert (30, 150) == valve.take_seen()
     assert (0, 0) == valve.take_seen()
     free = Valve(0, lambda: 0.0)
     free.pressure = Pressure(rate=20.0)

@@ -393,7 +393,7 @@ async def test_a_lease_that_cannot_be_had_in_time_is_busy(exchange: Exchange) ->
     """Somebody holds the row of the rate: the ping goes on without that contract."""
     async with exchange.locks.transaction():
         await exchange.locks.execute(
-            "SELECT lease_rate((SELECT id FROM contract WHERE slug = 'metered'), 1, 0, 0)"
+            "SELECT lease_rate((SELECT id FROM contract WHERE slug = 'metered'), 1, 0)"
         )
         quote = (await exchange.workers[1]("POST", "/v1/pings", PING)).body
 

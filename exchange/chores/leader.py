@@ -37,8 +37,11 @@ class Leader:
     async def run(self) -> None:
         """For ever."""
         while True:
-            with suppress(StoreUnavailable, *AWAY):
-                await self._session()
+            try:
+                with suppress(StoreUnavailable, *AWAY):
+                    await self._session()
+            except Exception as error:  # noqa: BLE001 - told; without its chores there are no days soon
+                self._broke("chores", error)
             await asyncio.sleep(_ASK_AGAIN_S)
 
     async def _session(self) -> None:
@@ -60,6 +63,10 @@ class Leader:
         for name, chore in self._chores.items():
             try:
                 await chore(connection)
+            except (
+                asyncpg.QueryCanceledError
+            ) as error:  # it took too long: the others have their turn
+                self._broke(f"chore {name}", error)
             except AWAY:
                 raise
             except CONTENDED:

@@ -18,7 +18,9 @@ from exchange.store.days import days_of, days_over, drop_day, make_days, name_of
 
 _SLICE_MAX: Final = 500  # rows of one statement
 _REST: Final = 4.0  # times as long as a slice took: a fifth of one connection is all that is used
-_DROP_TRIES: Final = 20
+_DROP_TRIES: Final = (
+    2  # each may hold quotes up for the session's lock_timeout; there is a next round
+)
 _DROP_AGAIN_S: Final = 0.5
 
 _KEEP: Final = "SELECT keep_pings($1, coalesce($2, first_id_of($3)), first_id_of($3 + 1), $4)"

@@ -45,7 +45,7 @@ class KeyRing:
     async def holder(self, authorization: str) -> Key:
         """The key in an Authorization header. Refuses with 401."""
         scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not key or len(key) > 500:
+        if scheme.lower() != "bearer" or not key or len(key) > 500 or not key.isascii():
             raise Refusal(401, "unauthenticated", "send Authorization: Bearer KEY")
         digest = self._vault.key_digest(key.strip())
         live = self._live  # should it be reloaded while we look, the newer one has the last word

@@ -8,8 +8,8 @@ Leads are never refused here: a quote was given for them.
 """
 
 import asyncio
-from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -20,62 +20,12 @@ from exchange.errors import Refusal
 from exchange.house import House
 from exchange.http.pings import PingDesk
 from exchange.http.problems import problem_body, refusal_of, unavailable
-from exchange.http.usual import UsualPing, is_one_ping, usual_ping
-from exchange.pressure import LOOK_EVERY_S, Gate, Pressure, after_look
+from exchange.http.usual import Framing, UsualPing, is_one_ping, usual_ping
+from exchange.http.valve import Valve
 
 _ROUTE: Final = "POST /v1/pings"
 _LISTENERS: Final = 64
 _BACKLOG: Final = 128  # connections that wait to be accepted, for each of them
-
-
-class Valve:
-    """Whom one worker lets in, by what it sees every 20 ms.
-
-    `waits_s` tells how long a ping waits for others just now, besides the loop's own lateness.
-    `target_s` 0: everybody.
-    """
-
-    def __init__(self, target_s: float, waits_s: Callable[[], float]) -> None:
-        self._target_s = target_s
-        self._waits_s = waits_s
-        self._gate = Gate()
-        self.pressure = Pressure()
-        self.answered = 0  # since the last look
-        self.refused = 0  # not counted yet
-        self.seen = 0  # not counted yet, refused or not
-
-    async def watch(self) -> None:
-        """Look for ever."""
-        loop = asyncio.get_running_loop()
-        while self._target_s:
-            due_s = loop.time() + LOOK_EVERY_S
-            await asyncio.sleep(LOOK_EVERY_S)
-            now_s = loop.time()
-            self.pressure = after_look(
-                self.pressure,
-                now_s=now_s,
-                answered=self.answered,
-                waits_s=max(now_s - due_s, self._waits_s()),
-                target_s=self._target_s,
-            )
-            self.answered = 0
-
-    def take_seen(self) -> tuple[int, int]:
-        """How many pings were refused, of how many, since this was last asked."""
-        found, self.refused, self.seen = (self.refused, self.seen), 0, 0
-        return found
-
-    def is_shut(self, now_s: float) -> bool:
-        """Whether a ping that comes now is one too many."""
-        return self._target_s > 0 and not self._gate.has_room(now_s, self.pressure.rate)
-
-    def let_in(self) -> None:
-        self.seen += 1
-        self._gate.take()
-
-    def refuse(self) -> None:
-        self.seen += 1
-        self.refused += 1
 
 
 class Front:
@@ -115,13 +65,15 @@ class Front:
 
     async def serve(self, ping: UsualPing, door: "Door") -> None:
         """Run a ping to its end, whether or not its seller stays."""
+        late = partial(door.answer_late, ping)
         try:
-            answer = await self.pings.answer(ping.authorization, ping.body, door.answer_late)
+            answer = await self.pings.answer(ping.authorization, ping.body, late)
         except Exception as error:  # noqa: BLE001 - told, counted and answered as under the net
-            door.answer(*self.refused(refusal_of(error, self.house.observer, _ROUTE)))
+            door.answer(ping, *self.refused(refusal_of(error, self.house.observer, _ROUTE)))
         else:
+            door.answer(ping, 200, answer)
+        finally:
             self.valve.answered += 1
-            door.answer(200, answer)
 
     def refused(self, refusal: Refusal) -> tuple[int, bytes, str]:
         """A refusal's status, document and further headers; it is counted."""
@@ -166,23 +118,23 @@ def _headers(refusal: Refusal) -> str:
 class Door(web.RequestHandler):
     """One seller's connection."""
 
-    __slots__ = ("_front", "_half_read", "_held", "_serving")
+    __slots__ = ("_framing", "_front", "_held", "_serving")
 
     def __init__(self, server: web.Server, front: Front, **options: Any) -> None:
         super().__init__(server, **options)
         self._front = front
-        self._half_read = False  # aiohttp has read a head that has not ended
-        self._serving = False  # a ping that has not been answered
+        self._framing = Framing()  # of what aiohttp has been given
+        self._serving: UsualPing | None = None  # that has not been answered
         self._held: list[bytes] = []  # what came meanwhile
 
     def data_received(self, data: bytes) -> None:
-        if self._serving:
+        if self._serving is not None:
             if not self._held and self.transport is not None:
                 self.transport.pause_reading()
             self._held.append(data)
             return
-        waits = self._waits()
         front, now_s = self._front, self._loop.time()
+        waits = self._waits()
         if waits and front.valve.is_shut(now_s) and is_one_ping(data):
             assert self.transport is not None
             front.valve.refuse()
@@ -191,19 +143,19 @@ class Door(web.RequestHandler):
             return
         ping = usual_ping(data) if waits else None
         if ping is None:
+            self._framing.read(data)
             super().data_received(data)
-            self._half_read = not self._messages and self._is_idle()
             return
         front.valve.let_in()
         self._next_keepalive_close_time = now_s + front.patience_s
-        self._serving = True
+        self._serving = ping
         front.house.own(front.serve(ping, self), "ping")
 
-    def answer(self, status: int, body: bytes, headers: str = "") -> None:
-        """Answer the ping that is being served, once; what came meanwhile has its turn."""
-        if not self._serving:
+    def answer(self, ping: UsualPing, status: int, body: bytes, headers: str = "") -> None:
+        """Answer this ping, if it still waits for it; what came meanwhile has its turn."""
+        if self._serving is not ping:  # it was answered late, and another may be waiting now
             return
-        self._serving = False
+        self._serving = None
         transport = self.transport
         if transport is None:  # its seller has gone
             return
@@ -214,17 +166,20 @@ class Door(web.RequestHandler):
             transport.resume_reading()
             self.data_received(held)
 
-    def answer_late(self) -> None:
+    def answer_late(self, ping: UsualPing) -> None:
         """The seller's time is over, whatever becomes of his ping."""
-        self.answer(*self._front.refused(unavailable()))
+        if self._serving is ping:
+            self.answer(ping, *self._front.refused(unavailable()))
 
     def _waits(self) -> bool:
-        """Whether the next bytes begin a request that may be answered at once."""
-        return self._is_idle() and not (self._half_read or self._paused)
-
-    def _is_idle(self) -> bool:
-        """Whether every request that aiohttp has read has been answered; on a new connection, whose
-        task has not begun to wait yet, it has read none."""
+        """Whether the next bytes begin a request that may be answered at once: everything that
+        aiohttp was given has been answered, and ended where a request ends. A worker that stops
+        leaves them to aiohttp, which knows what it still has to answer."""
         waiter = self._waiter
-        waits = waiter is not None and not waiter.done()
-        return (waits or not self._request_count) and not self._force_close
+        # On a new connection, whose task has not begun to wait yet, it has read nothing.
+        idle = not self._request_count or (waiter is not None and not waiter.done())
+        return (
+            idle
+            and self._framing.at_end
+            and not (self._paused or self._force_close or self._front.house.stopping)
+        )

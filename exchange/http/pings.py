@@ -18,6 +18,7 @@ from exchange.http.idempotency import free_later
 from exchange.http.limits import parse_object
 from exchange.http.problems import json_response, unavailable
 from exchange.http.requests import find_market, read_ping
+from exchange.http.valve import Valve
 from exchange.lead import Asking, Auction
 from exchange.pinging import hold_auction
 from exchange.sellers import Seller
@@ -28,9 +29,10 @@ from exchange.store.rows import ClaimKey, PingRow
 class PingDesk:
     """The handlers of pings."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, valve: Valve | None = None) -> None:
         self._desk = desk
         self._house = desk.house
+        self._valve = valve or Valve(0, lambda: 0.0)
         self._under_way = 0
 
     async def post_ping(self, request: web.Request) -> web.Response:
@@ -40,9 +42,11 @@ class PingDesk:
 
         async def run(key: ClaimKey | None) -> web.Response:
             asking = self._read(seller, body)
+            self._let_in()
             work = self._house.own(self._ping(asking, deadline, began_s, key), "ping")
             # A seller who hangs up does not stop the auction: buyers have been asked.
             await asyncio.wait([work], timeout=deadline.left_ms(self._house.now_s()) / 1000)
+            self._valve.answered += 1
             if not work.done():
                 raise unavailable()
             return json_response(work.result())
@@ -66,6 +70,13 @@ class PingDesk:
             return await self._ping(asking, deadline, began_s, None)
         finally:
             timer.cancel()
+
+    def _let_in(self) -> None:
+        """As the door does with pings in the usual form. Refuses with 503."""
+        if self._valve.is_shut(self._house.now_s()):
+            self._valve.refuse()
+            raise Refusal(503, "overloaded", retry_after_s=1)
+        self._valve.let_in()
 
     def _deadline(self, seller: Seller, body: dict[str, Any], began_s: float) -> Deadline:
         """When the seller must be answered. Refuses with 403 a vertical that is not his."""

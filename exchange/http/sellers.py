@@ -8,14 +8,15 @@ from exchange.http.desk import Desk
 from exchange.http.leads import LeadDesk
 from exchange.http.pings import PingDesk
 from exchange.http.spec import SpecDesk
+from exchange.http.valve import Valve
 
 
 class SellerDesk:
     """Everything a seller's key opens."""
 
-    def __init__(self, house: House, keys: KeyRing) -> None:
+    def __init__(self, house: House, keys: KeyRing, valve: Valve | None = None) -> None:
         desk = Desk(house, keys)
-        self.pings = PingDesk(desk)
+        self.pings = PingDesk(desk, valve)
         self.leads = LeadDesk(desk)
         self.spec = SpecDesk(desk)
 

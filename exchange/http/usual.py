@@ -23,6 +23,9 @@ _FRAMED: Final = re.compile(
     rb"\r\n(?:transfer-encoding|content-length|connection(?!:[ \t]*keep-alive[ \t]*\r\n))",
     re.IGNORECASE,
 )
+_BODY: Final = re.compile(
+    rb"\r\n(?:transfer-encoding|content-length|upgrade|expect)", re.IGNORECASE
+)
 
 
 def is_one_ping(data: bytes) -> bool:
@@ -32,6 +35,8 @@ def is_one_ping(data: bytes) -> bool:
     if end < 2 or not data.startswith(_START):
         return False
     found = _LENGTH.search(data, len(_START) - 2, end)
+    if data.count(b"\n", 0, end) != data.count(b"\r\n", 0, end):
+        return False
     if found is None or len(data) != end + 2 + int(found[1]):
         return False
     return len(_FRAMED.findall(data, len(_START) - 2, end)) == 1  # the length
@@ -68,3 +73,39 @@ def usual_ping(data: bytes) -> UsualPing | None:
         authorization=fields.get(b"authorization", b"").decode("latin-1"),
         body=data[found.end() :],
     )
+
+
+class Framing:
+    """Where the requests that were given to aiohttp end, as far as that is plain: with their heads, or
+    so many bytes later. Once it is not (chunks, one request upon the other) it is never known again."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left: int | None = 0  # bytes still to come of the last request; None: not known
+
+    @property
+    def at_end(self) -> bool:
+        """Whether everything so far was whole requests."""
+        return self._left == 0
+
+    def read(self, data: bytes) -> None:
+        """What comes next."""
+        if self._left == 0 and data:
+            self._left = _whole(data)
+        if self._left is not None:
+            self._left -= len(data)
+            if self._left < 0:
+                self._left = None
+
+
+def _whole(data: bytes) -> int | None:
+    """The length of the request that begins here; None if that is not plain."""
+    end = data.find(b"\r\n\r\n", 0, _HEAD_MAX) + 2
+    if end < 2 or data.count(b"\n", 0, end) != data.count(b"\r\n", 0, end):
+        return None
+    framed = _BODY.findall(data, 0, end)
+    if not framed:
+        return end + 2
+    found = _LENGTH.search(data, 0, end)
+    return end + 2 + int(found[1]) if found is not None and len(framed) == 1 else None

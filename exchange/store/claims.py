@@ -19,7 +19,9 @@ won AS (
   RETURNING seller, path, key)
 SELECT w.key IS NOT NULL, c.body = k.body, c.status, c.answer, c.lead_id
 FROM k LEFT JOIN won w USING (seller, path, key)
-LEFT JOIN claim c ON w.key IS NULL AND c.seller = k.seller AND c.path = k.path AND c.key = k.key ORDER BY k.i"""
+LEFT JOIN claim c ON w.key IS NULL AND c.seller = k.seller AND c.path = k.path AND c.key = k.key
+  AND c.created_at >= now() - interval '24 hours'  -- else another has just taken it over, unseen
+ORDER BY k.i"""
 # A status ends a claim, none frees it; either only for the request that holds it.
 _END: Final = """
 WITH held AS MATERIALIZED (
@@ -52,9 +54,9 @@ class Claims:
     """The idempotency half of the store."""
 
     def __init__(self, lanes: Lanes) -> None:
-        # A claim that is lost with the machine was its request's, and gone is what it did: the commit of
-        # a lead takes every earlier one to the disk. An end must not be: its key would stay in use.
-        self._claims = lanes.lane("claims", self._claim, durable=False, marks=_marks)
+        # Neither may be lost: Postgres restarts by itself when one of its processes is killed, and the
+        # request whose claim went with it would go on beside its own repeat.
+        self._claims = lanes.lane("claims", self._claim, durable=True, marks=_marks)
         self._ends = lanes.lane("ends of claims", self._end, durable=True, marks=_marks)
 
     async def claim(self, key: ClaimKey, body: bytes, owner: int) -> Claim:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import asyncpg
@@ -20,6 +20,7 @@ _SETTINGS: Final = {
     "application_name": "exchange",
 }
 CALL_TIMEOUT_S: Final = 5.0
+_STOPS_WITHIN_S: Final = 2.0  # a statement that is cancelled
 # What a lost or refusing server looks like; InternalClientError is not even a PostgresError.
 AWAY: Final = (
     OSError,
@@ -40,12 +41,18 @@ CONTENDED: Final = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError
 
 
 async def connect(
-    dsn: str, *, durable: bool = True, timeout_s: float = CALL_TIMEOUT_S
+    dsn: str,
+    *,
+    durable: bool = True,
+    timeout_s: float = CALL_TIMEOUT_S,
+    statement_ms: int | None = None,
 ) -> "asyncpg.Connection[asyncpg.Record]":
     """One connection with the exchange's settings. Raises StoreUnavailable."""
     settings = dict(_SETTINGS)
     if not durable:
         settings["synchronous_commit"] = "off"
+    if statement_ms is not None:
+        settings["statement_timeout"] = str(statement_ms)
     try:
         return await asyncpg.connect(dsn, server_settings=settings, timeout=timeout_s)
     except AWAY as error:
@@ -76,13 +83,28 @@ class Link:
         try:
             return await getattr(connection, method)(sql, *args, timeout=self._timeout_s)
         except AWAY as error:
-            self.drop()
+            await self._give_up(error)
             raise StoreUnavailable("the database went away during a call") from error
+
+    async def _give_up(self, error: BaseException) -> None:
+        """Forget the connection. What took too long must not be done after all, once its caller has
+        been told that it was not: the server is asked to stop it, and its word is waited for."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if isinstance(error, TimeoutError):
+            with suppress(*AWAY):
+                await connection.close(timeout=_STOPS_WITHIN_S)
+        connection.terminate()
 
     async def connection(self) -> "asyncpg.Connection[asyncpg.Record]":
         if self._connection is None or self._connection.is_closed():
             self._connection = await connect(
-                self._dsn, durable=self._durable, timeout_s=self._timeout_s
+                self._dsn,
+                durable=self._durable,
+                timeout_s=self._timeout_s,
+                # Before we lose patience: what the server stopped by itself was surely not done.
+                statement_ms=round(self._timeout_s * 800),
             )
         return self._connection
 

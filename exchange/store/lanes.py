@@ -47,10 +47,6 @@ class Lanes:
         self._links += [(name, link) for link in links]
         return made
 
-    def waits_s(self) -> float:
-        """How long the item that has waited longest for its lane has waited; 0 when none does."""
-        return max(lane.waits_s() for lane in self._lanes)
-
     async def warm(self, names: frozenset[str]) -> None:
         """Connect these lanes before anybody uses them: the first quote shall not wait for it."""
         for name, link in self._links:

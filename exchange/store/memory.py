@@ -215,6 +215,8 @@ class MemoryStore(MemoryLeads, MemoryReturns):
 
     async def lease_rate(self, owner: int, rate: int, want: int, second: int) -> int:
         """Units granted of a second's `rate`, at most `want`; of this one or the next."""
+        if not -1 <= second - int(self._wall_s()) <= 2:
+            return 0
         used = self._rates.setdefault(owner, Counter())
         if second < max(used, default=0) - 1:
             return 0

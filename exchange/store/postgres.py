@@ -36,8 +36,9 @@ class PostgresStore(Pings, Leads, Claims, Ledger, Workers, RateLeases, Returns):
         Returns.__init__(self, self.db)
 
     def waits_s(self) -> float:
-        """How long what waits to be written has waited: what a new quote must expect to wait too."""
-        return self.lanes.waits_s()
+        """How long the quote that has waited longest to be written has waited: what a new one must
+        expect. What waits for locks or for the disk in other lanes is nothing to a ping."""
+        return self._quotes.waits_s()
 
     async def warm(self) -> None:
         await self.lanes.warm(_EVERY_SALE)

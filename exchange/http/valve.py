@@ -1,0 +1,56 @@
+"""Whom a worker lets in when more pings come than it can serve."""
+
+import asyncio
+from collections.abc import Callable
+
+from exchange.pressure import LOOK_EVERY_S, Gate, Pressure, after_look
+
+
+class Valve:
+    """Whom one worker lets in, by what it sees every 20 ms.
+
+    `waits_s` tells how long a ping waits for others just now, besides the loop's own lateness.
+    `target_s` 0: everybody.
+    """
+
+    def __init__(self, target_s: float, waits_s: Callable[[], float]) -> None:
+        self._target_s = target_s
+        self._waits_s = waits_s
+        self._gate = Gate()
+        self.pressure = Pressure()
+        self.answered = 0  # since the last look
+        self.refused = 0  # not counted yet
+        self.seen = 0  # not counted yet, refused or not
+
+    async def watch(self) -> None:
+        """Look for ever."""
+        loop = asyncio.get_running_loop()
+        while self._target_s:
+            due_s = loop.time() + LOOK_EVERY_S
+            await asyncio.sleep(LOOK_EVERY_S)
+            now_s = loop.time()
+            self.pressure = after_look(
+                self.pressure,
+                now_s=now_s,
+                answered=self.answered,
+                waits_s=max(now_s - due_s, self._waits_s()),
+                target_s=self._target_s,
+            )
+            self.answered = 0
+
+    def take_seen(self) -> tuple[int, int]:
+        """How many pings were refused, of how many, since this was last asked."""
+        found, self.refused, self.seen = (self.refused, self.seen), 0, 0
+        return found
+
+    def is_shut(self, now_s: float) -> bool:
+        """Whether a ping that comes now is one too many."""
+        return self._target_s > 0 and not self._gate.has_room(now_s, self.pressure.rate)
+
+    def let_in(self) -> None:
+        self.seen += 1
+        self._gate.take()
+
+    def refuse(self) -> None:
+        self.seen += 1
+        self.refused += 1
