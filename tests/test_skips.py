@@ -365,7 +365,7 @@ async def a_worker(offices: Offices, number: int) -> tuple[TestClient, House]:
     return TestClient(TestServer(app)), house
 
 
-PING = {"vertical": "roofing", "fields": {"state": "TX"}}
+PING = {"vertical": "roofing", "fields": {"state": "TX"}, "max_wait_ms": 5000}  # a slow machine too
 LEAD = {"vertical": "roofing", "fields": {"state": "TX", "phone": "+15125550123"}}
 
 
