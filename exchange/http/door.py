@@ -19,7 +19,7 @@ from aiohttp import web
 from exchange.errors import Refusal
 from exchange.house import House
 from exchange.http.pings import PingDesk
-from exchange.http.problems import problem_body, refusal_of, unavailable
+from exchange.http.problems import problem_body, problem_headers, refusal_of, unavailable
 from exchange.http.usual import Framing, UsualPing, is_one_ping, usual_ping
 from exchange.http.valve import Valve
 
@@ -111,8 +111,7 @@ _STATUS_LINES: Final = {
 
 
 def _headers(refusal: Refusal) -> str:
-    lines = "" if refusal.retry_after_s is None else f"Retry-After: {refusal.retry_after_s}\r\n"
-    return lines + ("WWW-Authenticate: Bearer\r\n" if refusal.status == 401 else "")
+    return "".join(f"{name}: {value}\r\n" for name, value in problem_headers(refusal).items())
 
 
 class Door(web.RequestHandler):

@@ -39,17 +39,22 @@ def problem_body(refusal: Refusal) -> dict[str, Any]:
     return body | refusal.extra
 
 
-def problem_response(refusal: Refusal) -> web.Response:
+def problem_headers(refusal: Refusal) -> dict[str, str]:
+    """What HTTP wants beside the document."""
     headers = {}
     if refusal.retry_after_s is not None:
         headers["Retry-After"] = str(refusal.retry_after_s)
     if refusal.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+def problem_response(refusal: Refusal) -> web.Response:
     return web.Response(
         body=orjson.dumps(problem_body(refusal)),
         status=refusal.status,
         content_type="application/problem+json",
-        headers=headers,
+        headers=problem_headers(refusal),
     )
 
 

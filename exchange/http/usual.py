@@ -15,8 +15,6 @@ _HEAD_MAX: Final = 8192
 _UNUSUAL: Final = frozenset(
     {b"content-encoding", b"expect", b"idempotency-key", b"te", b"trailer", b"transfer-encoding", b"upgrade"}
 )  # fmt: skip
-
-
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,7})[ \t]*\r\n", re.IGNORECASE)
 # What says where a request ends, or that the connection does. A blank before the colon is no excuse.
 _FRAMED: Final = re.compile(
