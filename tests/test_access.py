@@ -9,8 +9,9 @@ import pytest
 
 from exchange.errors import Refusal
 from exchange.house import House
-from exchange.http.access import spend_rate
+from exchange.http.access import KeyRing, spend_rate
 from exchange.rates import Leases
+from exchange.sealing import Vault
 from exchange.sellers import Seller
 
 
@@ -116,6 +117,34 @@ async def test_no_ping_waits_for_a_lease_that_was_fetched_ahead() -> None:
     assert [True] * 99 + [True, False, False] == await passed(51.0, 102)
     assert {50: 100, 51: 100} == shared.used
     assert [None] == await passed(52.0, 1)  # in the last quarter of that second nobody asked
+
+
+async def test_after_a_pause_it_is_fetched_ahead_again() -> None:
+    """What was leased for a second that nobody used is forgotten, and stands in nothing's way."""
+    shared, clock, tasks = Shared(), [50.8], set()
+    leases = Leases(
+        shared, lambda: clock[0], lambda work, _: tasks.add(asyncio.ensure_future(work))
+    )
+    assert await leases.take_rate(1, 100)
+    assert leases.rate_at_hand(1, 100)
+    await asyncio.wait(tasks)
+    clock[0] = 55.8
+    assert leases.rate_at_hand(1, 100) is None
+    assert await leases.take_rate(1, 100)
+    assert leases.rate_at_hand(1, 100)
+    await asyncio.wait(tasks)
+    clock[0] = 56.0
+
+    assert leases.rate_at_hand(1, 100)
+
+
+async def test_a_key_that_no_key_can_be_is_unknown() -> None:
+    """Bytes that are no ASCII come as lone surrogates: they are no fault of ours."""
+    ring = KeyRing(cast("Any", None), Vault(b"k" * 32, bytes))
+    for given in ("Bearer \udcff", "Bearer ü", "Bearer ", "Basic abc", ""):
+        with pytest.raises(Refusal) as refused:
+            await ring.holder(given)
+        assert 401 == refused.value.status
 
 
 async def test_of_a_small_rate_nothing_is_fetched_ahead() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from buyers import money
 from buyers.money import MICROS, MICROS_MAX, MoneyInvalid, format_micros, parse_micros
 
 READ: list[tuple[Any, int]] = [
@@ -120,3 +121,13 @@ def test_anything_is_an_exact_amount_or_refused(value: Any) -> None:
         return
 
     assert Decimal(str(value)) * MICROS == micros
+
+
+def test_a_long_text_is_not_kept() -> None:
+    """A buyer who sends 64 KiB for a price fills no memory with them."""
+    held = money._plain_micros.cache_info().currsize
+    for number in range(20):
+        with pytest.raises(MoneyInvalid):
+            parse_micros(f"{number}." + "0" * 60_000)
+
+    assert held == money._plain_micros.cache_info().currsize
