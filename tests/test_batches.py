@@ -290,3 +290,27 @@ async def test_what_took_too_long_is_not_done_after_all(pg: PostgresBooks) -> No
 
     assert 0 == await pg.sql.fetchval("SELECT count(*) FROM api_key WHERE id = 'x'")
     await link.close()
+
+
+async def test_who_loses_a_race_for_a_key_of_yesterday_is_not_answered_from_it(
+    pg: PostgresBooks,
+) -> None:
+    """It is being taken over: what stood there until then is nobody's answer."""
+    old, mine, others = key(1, 1), key(1, 2), key(1, 3)
+    store, other = pg.store(1), pg.store(2)
+    assert (await store.claim(old, b"body", 1)).won
+    await store.finish_claim(old, 200, b"yesterday's")
+    await pg.sql.execute("UPDATE claim SET created_at = now() - interval '25 hours'")
+    holding = pg.sql.transaction()
+    await holding.start()
+    await pg.sql.execute("SELECT FROM claim FOR UPDATE")
+    first = asyncio.create_task(store.claim(mine, b"body", 1))
+    await _is_waited_for(pg)
+    second = asyncio.create_task(other.claim(others, b"body", 2))
+    await _time_enough(pg)
+    await holding.rollback()
+
+    found = await asyncio.gather(first, second)
+
+    assert sorted(one.won for one in found) == [False, True]
+    assert [one.answer for one in found] == [None, None]

@@ -346,6 +346,41 @@ async def test_every_chore_of_a_round_is_done_whatever_becomes_of_the_others(
     assert await days_of(sql, "ping") == days_ahead(await today(sql))
 
 
+async def test_a_chore_that_takes_too_long_is_not_a_database_that_is_away(
+    pg: PostgresBooks,
+) -> None:
+    """The others have their turn: without days made in time quotes would suffer."""
+    done: list[str] = []
+    broken: list[str] = []
+
+    async def slow(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        await connection.execute("SELECT pg_cancel_backend(pg_backend_pid())")
+
+    async def fine(_connection: object) -> None:
+        done.append("fine")
+
+    leader = Leader(pg.dsn, {"a": slow, "b": fine}, lambda where, _error: broken.append(where))
+    await leader.round(pg.sql)
+
+    assert (done, broken) == (["fine"], ["chore a"])
+
+
+async def test_whatever_goes_wrong_an_office_asks_to_lead_again(
+    pg: PostgresBooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chores that ended for ever would be missed three days later."""
+    monkeypatch.setattr("exchange.chores.leader._ASK_AGAIN_S", 0)
+    broken: asyncio.Queue[str] = asyncio.Queue()
+    dsn = dsn_of(pg.dsn, "gone")  # being restored, say
+    leader = Leader(dsn, {}, lambda where, _error: broken.put_nowait(where))
+    leading = asyncio.create_task(leader.run())
+    told = [await broken.get() for _ in range(2)]
+    leading.cancel()
+    await asyncio.wait([leading])
+
+    assert told == ["chores", "chores"]
+
+
 async def test_one_office_leads_until_its_session_ends(pg: PostgresBooks) -> None:
     rounds: asyncio.Queue[str] = asyncio.Queue()
 
