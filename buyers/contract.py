@@ -1,6 +1,6 @@
 """A buyer and its standing orders, as frozen values. Reading documents is exchange/documents."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
@@ -151,7 +151,13 @@ class Contract:
     max_shares: int = 1  # shared: to how many buyers at most, this one included
     version: int = 0  # of its document: what a receipt names
     retired: bool = False  # kept for its open attempts only
+    # What every auction asks, said once.
+    is_pinged: bool = field(init=False)  # else it has a fixed price
+    ping_caps: tuple[Cap, ...] = field(init=False)  # its own and its buyer's caps on pings
+    is_metered: bool = field(init=False)  # whether a ping of it needs a lease
 
-    @property
-    def is_pinged(self) -> bool:
-        return self.pricing.mode is PricingMode.BID
+    def __post_init__(self) -> None:
+        caps = tuple(cap for cap in (*self.caps, *self.buyer.caps) if cap.kind is CapKind.PINGS)
+        object.__setattr__(self, "is_pinged", self.pricing.mode is PricingMode.BID)
+        object.__setattr__(self, "ping_caps", caps)
+        object.__setattr__(self, "is_metered", bool(caps) or self.endpoint.max_qps is not None)

@@ -112,7 +112,6 @@ class Worker:
             asyncio.create_task(refresh_usage(self.house.look_at_usage, broke), name="usage"),
             asyncio.create_task(self._vitals(), name="vitals"),
             asyncio.create_task(self.hearsay.run(), name="health"),
-            asyncio.create_task(self.valve.watch(), name="valve"),
         ]
         runner = web.AppRunner(
             self.application(), access_log=None, handler_cancellation=True, shutdown_timeout=1

@@ -5,6 +5,7 @@ against the set whose nets add up to most; at equal sums the exclusive one wins.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -101,6 +102,8 @@ def rank(offers: Sequence[Offer], rules: Rules) -> Ranking:
     runners_up = iter([*single[1:], None])
     placed = {
         one.contract: _place(one, None if one.is_shared else next(runners_up), shared_micros, rules)
+        if rules.second_price
+        else Placed(offer=one, pay_micros=one.price_micros, net_micros=nets[one.contract])
         for one in able
     }
     first: Sequence[Offer] = single[:1]
@@ -154,17 +157,24 @@ def _net(offer: Offer, rules: Rules) -> int:
 
 
 def _place(offer: Offer, runner_up: Offer | None, shared_micros: int, rules: Rules) -> Placed:
+    """Under second price."""
     pay = offer.price_micros
-    if rules.second_price and not (offer.is_fixed or offer.is_shared):
+    if not (offer.is_fixed or offer.is_shared):
         pay = _second_price(offer, runner_up, shared_micros, rules)
     return Placed(offer=offer, pay_micros=pay, net_micros=net_micros(rules.margin, pay))
 
 
 def in_place(offers: Sequence[Offer], ping_id: str) -> list[Offer]:
     """By `place_key`, smallest first; the hash, which costs most of it, only where it decides."""
-    if len({_price_place(one) for one in offers}) == len(offers):
-        return sorted(offers, key=_price_place)
-    return sorted(offers, key=lambda one: place_key(one, ping_id))
+    places = list(map(_price_place, offers))
+    if len(set(places)) == len(places):
+        return [offers[n] for n in sorted(range(len(places)), key=places.__getitem__)]
+    tied = Counter(places)
+    keys = [
+        (*place, tie_hash(ping_id, one.contract) if tied[place] > 1 else 0)
+        for place, one in zip(places, offers, strict=True)
+    ]
+    return [offers[n] for n in sorted(range(len(keys)), key=keys.__getitem__)]
 
 
 def _price_place(offer: Offer) -> tuple[int, int]:

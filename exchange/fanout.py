@@ -13,6 +13,7 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import cast
 
 from buyers.contract import Contract
 from buyers.guard import Target
@@ -107,7 +108,7 @@ class _Auction:
 
     def results(self) -> tuple[PingResult, ...]:
         assert None not in self._results, "exactly one result for each question"
-        return tuple(result for result in self._results if result is not None)
+        return tuple(cast("list[PingResult]", self._results))
 
     def abandon(self) -> None:
         if self._timer is not None:
@@ -136,7 +137,7 @@ class _Auction:
         result = self._read(contract, reply)
         if self._results[place] is None:
             self._settle(place, result)
-        elif isinstance(result, Bid):
+        elif type(result) is Bid:
             late_ms = reply.elapsed_ms - self._questions[place].timeout_ms
             self._late(contract, result, max(0.0, late_ms))
 
@@ -152,7 +153,7 @@ class _Auction:
             self._timer = None
         if not self.closed.done():
             self.closed.set_result(None)
-        if any(call is not None for call in self._calls):
+        if self._calls.count(None) < len(self._calls):
             self._loop.call_later(self._grace_s, self.abandon)
 
     def _arm(self) -> None:

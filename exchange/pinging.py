@@ -5,8 +5,6 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
-import orjson
-
 from buyers.contract import Contract
 from buyers.dialects import standard_v1
 from buyers.envelope import write_request
@@ -21,7 +19,6 @@ from exchange.fanout import Question, ask_all, missed_reason
 from exchange.house import House
 from exchange.ids import write_id
 from exchange.lead import Asking, Auction
-from exchange.rates import is_metered
 from exchange.reasons import SkipReason
 from exchange.store.rows import LateBid
 
@@ -79,7 +76,7 @@ def _also_skipped(screening: Screening, more: tuple[Skipped, ...]) -> Screening:
 
 async def _admit(house: House, contracts: list[Contract]) -> tuple[list[Contract], list[Skipped]]:
     """Those whose rates and caps on pings have room; a lease that takes too long is not waited for."""
-    metered = [contract for contract in contracts if is_metered(contract)]
+    metered = [contract for contract in contracts if contract.is_metered]
     if not metered:
         return contracts, []
     skipped, unknown = house.leases.admit_at_hand(metered)
@@ -118,14 +115,15 @@ def _questions(
         test=asking.test,
         fields=asking.ping_fields,
     )
-    fields = orjson.Fragment(orjson.dumps(ping.fields))
+    rest = standard_v1.ping_rest(ping)
     now_s = int(house.wall_s())
     questions = []
     for contract in asked:
-        timeout_ms = min(contract.endpoint.ping_timeout_ms, window_ms)
-        target = house.target(contract.endpoint.ping_url or "")
+        endpoint = contract.endpoint
+        timeout_ms = min(endpoint.ping_timeout_ms, window_ms)
+        target = house.target(endpoint.ping_url or "")
         seller = house.vault.opaque("seller", contract.buyer.slug, asking.seller.slug)
-        body = standard_v1.write_ping(ping, fields, contract, seller, int(timeout_ms))
+        body = standard_v1.write_ping(rest, contract, seller, int(timeout_ms))
         webhook_id = f"{ping_id}.{contract.slug}"
         payload = write_request(target, contract.secret, webhook_id, now_s, body) if target else b""
         questions.append(

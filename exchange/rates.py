@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from buyers.contract import Cap, CapKind, Contract
+from buyers.contract import Contract
 from exchange.eligibility import Skipped
 from exchange.errors import StoreUnavailable
 from exchange.reasons import SkipReason
@@ -123,7 +123,7 @@ class Leases:
 
     async def take_ping(self, contract: Contract) -> bool:
         """One unit of every cap on pings that binds a contract."""
-        limit = min(cap.limit for cap in ping_caps(contract))
+        limit = min(cap.limit for cap in contract.ping_caps)
         want = max(1, min(_PINGS_MAX, limit // 50))
 
         async def refill(lease: _Lease) -> None:
@@ -159,7 +159,7 @@ class Leases:
         found = []
         if contract.endpoint.max_qps is not None:
             found.append((self._rates.get(contract.id), SkipReason.MAX_QPS))
-        if ping_caps(contract):
+        if contract.ping_caps:
             found.append((self._pings.get(contract.id), SkipReason.CAP_PINGS))
         return found
 
@@ -173,7 +173,7 @@ class Leases:
             qps = contract.endpoint.max_qps
             if qps is not None and not await self.take_rate(contract.id, qps):
                 return Skipped(contract.slug, SkipReason.MAX_QPS)
-            if ping_caps(contract) and not await self.take_ping(contract):
+            if contract.ping_caps and not await self.take_ping(contract):
                 return Skipped(contract.slug, SkipReason.CAP_PINGS)
         except StoreUnavailable:
             return Skipped(contract.slug, SkipReason.BUSY)
@@ -208,15 +208,3 @@ async def _asking(lease: _Lease) -> AsyncIterator[None]:
 def _share(rate: int) -> int:
     """Units of a rate leased at a time."""
     return max(1, rate // 10)
-
-
-def is_metered(contract: Contract) -> bool:
-    """Whether a ping of this contract needs a lease."""
-    if contract.caps or contract.buyer.caps:
-        return contract.endpoint.max_qps is not None or bool(ping_caps(contract))
-    return contract.endpoint.max_qps is not None
-
-
-def ping_caps(contract: Contract) -> list[Cap]:
-    caps = (*contract.caps, *contract.buyer.caps)
-    return [cap for cap in caps if cap.kind is CapKind.PINGS]

@@ -42,7 +42,7 @@ def ping_receipt(auction: Auction, answer: Mapping[str, Any]) -> dict[str, Any]:
         "window_ms": round(auction.window_ms),
         "elapsed_ms": round(auction.elapsed_ms, 1),
         "asked": [_asked(contract, result, lost) for contract, result in auction.results],
-        "offers": [_ranked(offer, lost) for offer in auction.offers],
+        "offers": _ranked(auction.offers, lost),
         "ranking": [
             {"contract": slug, "pay": placed.pay_micros, "net": placed.net_micros}
             for slug, placed in ranked.items()
@@ -223,28 +223,35 @@ def _offer(offer: Offer) -> dict[str, Any]:
     }
 
 
-def _ranked(offer: Offer, lost: Mapping[str, AuctionReason]) -> dict[str, Any]:
-    """An offer with why it lost; a bid's reason stands where its contract was asked."""
-    row = _offer(offer)
-    return row | {"reason": lost.get(offer.contract)} if offer.is_fixed else row
+def _ranked(offers: Sequence[Offer], lost: Mapping[str, AuctionReason]) -> list[dict[str, Any]]:
+    """Offers; a fixed one with why it lost, a bid's reason stands where its contract was asked."""
+    rows = list(map(_offer, offers))
+    for row in rows:
+        if row["fixed"]:
+            row["reason"] = lost.get(row["contract"])
+    return rows
 
 
 def _asked(
     contract: Contract, result: PingResult, lost: Mapping[str, AuctionReason]
 ) -> dict[str, Any]:
-    row: dict[str, Any] = {"contract": contract.slug, "version": contract.version}
-    row["buyer"] = contract.buyer.slug
-    row["ms"] = None if result.elapsed_ms is None else round(result.elapsed_ms, 1)
+    row: dict[str, Any] = {
+        "contract": contract.slug,
+        "version": contract.version,
+        "buyer": contract.buyer.slug,
+        "ms": None if result.elapsed_ms is None else round(result.elapsed_ms, 1),
+    }
     match result:
         case Bid():
-            reason = lost.get(contract.slug)
-            return row | {"result": "bid", "price": result.price_micros, "reason": reason}
+            row["result"], row["price"] = "bid", result.price_micros
+            row["reason"] = lost.get(contract.slug)
         case NoBid():
-            return row | {"result": "no_bid", "reason": "declined", "note": result.note}
+            row["result"], row["reason"], row["note"] = "no_bid", "declined", result.note
         case Invalid():
-            return row | {"result": "invalid", "reason": result.reason}
+            row["result"], row["reason"] = "invalid", result.reason
         case Missed():
-            return row | {"result": "missed", "reason": result.reason, "status": result.status}
+            row["result"], row["reason"], row["status"] = "missed", result.reason, result.status
+    return row
 
 
 def _skipped(one: Skipped) -> dict[str, Any]:

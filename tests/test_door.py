@@ -486,13 +486,16 @@ def test_the_valve_sees_what_waits_elsewhere() -> None:
     valve = Valve(0.025, lambda: waits[0])
 
     async def story() -> None:
-        watching = asyncio.create_task(valve.watch())
+        valve.let_in()
         await pass_ms(1000)
         assert math.inf == valve.pressure.rate
+        assert valve.pressure.at_s < 0.1, "while nothing comes it does not look"
         waits[0] = 1.0
+        valve.let_in()
         await pass_ms(30)
         assert valve.pressure.rate < math.inf
-        watching.cancel()
-        await asyncio.wait([watching])
+        waits[0] = 0.0
+        await pass_ms(5000)
+        assert math.inf == valve.pressure.rate, "while it is shut it looks, whether or not any come"
 
     run(story())

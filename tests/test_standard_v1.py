@@ -10,6 +10,7 @@ from buyers import strict_json
 from buyers.contract import Contract, Pricing, PricingMode
 from buyers.dialects.standard_v1 import (
     NOTE_MAX,
+    ping_rest,
     read_answer,
     read_bid,
     read_status,
@@ -84,8 +85,7 @@ def answered(case: dict[str, Any]) -> object:
 def written(case: dict[str, Any]) -> bytes:
     if case["call"] == "write_ping":
         ping = Ping(**case["ping"])
-        fields = orjson.Fragment(orjson.dumps(ping.fields))
-        return write_ping(ping, fields, contract_of(case), case["seller"], case["deadline_ms"])
+        return write_ping(ping_rest(ping), contract_of(case), case["seller"], case["deadline_ms"])
     said = dict(case["post"])
     post = Post(price_micros=parse_micros(said.pop("price")), **said)
     return write_post(post, contract_of(case))

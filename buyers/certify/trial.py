@@ -5,8 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-import orjson
-
 from buyers.certify import judging
 from buyers.certify.calls import FORGED, STALE, UNSIGNED, Line, Sender, Sent, asking_for
 from buyers.certify.values import Check, Exchange, Repeats, Report, TestLead
@@ -159,9 +157,8 @@ def _ping_body(trial: Trial, ping_id: str) -> bytes:
         test=True,
         fields=trial.test_lead.ping,
     )
-    fields = orjson.Fragment(orjson.dumps(ping.fields))
-    timeout_ms = contract.endpoint.ping_timeout_ms
-    return standard_v1.write_ping(ping, fields, contract, "test", timeout_ms)
+    rest = standard_v1.ping_rest(ping)
+    return standard_v1.write_ping(rest, contract, "test", contract.endpoint.ping_timeout_ms)
 
 
 # --- posts -----------------------------------------------------------------------------------------

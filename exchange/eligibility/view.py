@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime
 from operator import attrgetter
+from typing import Final
 
 from buyers.contract import Contract
 from exchange.eligibility.filters import first_failing
@@ -13,17 +14,20 @@ from exchange.eligibility.values import Asker, Fields, Screening, Skipped, Usage
 from exchange.plan import Plan, Tier
 from exchange.reasons import SkipReason
 
+_KNOWN_MAX: Final = 1024  # masks of which the contracts are remembered
+
 
 class View:
     """The contracts of one snapshot. Changed while its market is made, and by nobody afterwards."""
 
-    __slots__ = ("_held", "_index", "_room", "_rows")
+    __slots__ = ("_held", "_index", "_known", "_room", "_rows")
 
     def __init__(self, index: Index | None = None) -> None:
         self._index = index or Index()
         self._room = Room()
         self._rows: list[Row | None] = []  # by slot
         self._held = 0  # its slots
+        self._known: dict[int, tuple[Contract, ...]] = {}
 
     @property
     def rows(self) -> list[Row | None]:
@@ -45,6 +49,7 @@ class View:
         self._held |= 1 << row.slot
 
     def drop(self, slug: str) -> None:
+        self._known.clear()
         for slot in self._index.slots.get(slug, ()):
             if slot < len(self._rows) and self._rows[slot] is not None:
                 self._rows[slot] = None
@@ -78,30 +83,36 @@ class View:
             fit = layer.left(fields, fit)
         skipped = [_stopped(row, asker, paused) for row in rows_of(stopped, self._rows)]
         skipped += [_filtered(row, fields, known) for row in rows_of(left ^ fit, self._rows)]
-        eligible = self._with_room(fit, asker, usage, now, skipped)
-        return Screening(
-            tuple(sorted(eligible, key=attrgetter("slug"))),
-            tuple(sorted(skipped, key=attrgetter("contract"))),
-            unsuited,
-        )
+        eligible = self._contracts(self._with_room(fit, asker, usage, now, skipped))
+        return Screening(eligible, tuple(sorted(skipped, key=attrgetter("contract"))), unsuited)
+
+    def _contracts(self, mask: int) -> tuple[Contract, ...]:
+        """By slug. Pings are much alike, and so are the masks they end in."""
+        found = self._known.get(mask)
+        if found is None:
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            contracts = [row.contract for row in rows_of(mask, self._rows)]
+            found = self._known[mask] = tuple(sorted(contracts, key=attrgetter("slug")))
+        return found
 
     def _with_room(
         self, fit: int, asker: Asker, usage: Usage, now: datetime, skipped: list[Skipped]
-    ) -> list[Contract]:
+    ) -> int:
         """Who of the fitting is open and has room; why the others are not goes to `skipped`."""
         rows = self._rows
         closed = self._room.closed(fit, rows, now)
         skipped += [row.closed for row in rows_of(closed, rows)]
         fit ^= closed
         if asker.test:
-            return [row.contract for row in rows_of(fit, rows)]
+            return fit
         used_up, paced = self._room.limited(fit, rows, usage)
         skipped += [row.skipped(usage.full[row.contract.id]) for row in rows_of(used_up, rows)]
         for row in rows_of(paced, rows):
             if full(row.contract, usage, now) is not None:
                 skipped.append(row.skipped(SkipReason.PACED))
                 used_up |= 1 << row.slot
-        return [row.contract for row in rows_of(fit ^ used_up, rows)]
+        return fit ^ used_up
 
 
 def _stopped(row: Row, asker: Asker, paused: bool) -> Skipped:

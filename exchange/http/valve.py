@@ -1,13 +1,14 @@
 """Whom a worker lets in when more pings come than it can serve."""
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from exchange.pressure import LOOK_EVERY_S, Gate, Pressure, after_look
 
 
 class Valve:
-    """Whom one worker lets in, by what it sees every 20 ms.
+    """Whom one worker lets in, by what it sees every 20 ms while pings come.
 
     `waits_s` tells how long a ping waits for others just now, besides the loop's own lateness.
     `target_s` 0: everybody.
@@ -21,22 +22,26 @@ class Valve:
         self.answered = 0  # since the last look
         self.refused = 0  # not counted yet
         self.seen = 0  # not counted yet, refused or not
+        self._next: asyncio.TimerHandle | None = None  # when it looks; None: nothing comes
 
-    async def watch(self) -> None:
-        """Look for ever."""
+    def _look(self) -> None:
+        assert self._next is not None
+        due_s, self._next = self._next.when(), None
+        now_s = asyncio.get_running_loop().time()
+        self.pressure = after_look(
+            self.pressure,
+            now_s=now_s,
+            answered=self.answered,
+            waits_s=max(now_s - due_s, self._waits_s()),
+            target_s=self._target_s,
+        )
+        if self.answered or self.pressure.rate < math.inf:
+            self._look_later()
+        self.answered = 0
+
+    def _look_later(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._target_s:
-            due_s = loop.time() + LOOK_EVERY_S
-            await asyncio.sleep(LOOK_EVERY_S)
-            now_s = loop.time()
-            self.pressure = after_look(
-                self.pressure,
-                now_s=now_s,
-                answered=self.answered,
-                waits_s=max(now_s - due_s, self._waits_s()),
-                target_s=self._target_s,
-            )
-            self.answered = 0
+        self._next = loop.call_at(loop.time() + LOOK_EVERY_S, self._look)
 
     def take_seen(self) -> tuple[int, int]:
         """How many pings were refused, of how many, since this was last asked."""
@@ -50,6 +55,8 @@ class Valve:
     def let_in(self) -> None:
         self.seen += 1
         self._gate.take()
+        if self._next is None and self._target_s:
+            self._look_later()
 
     def refuse(self) -> None:
         self.seen += 1

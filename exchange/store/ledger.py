@@ -27,15 +27,16 @@ ATTEMPT_COLUMNS = """id, lead_id, contract_id, buyer_id, contract, tier, state, 
 _ATTEMPTS = f"SELECT {ATTEMPT_COLUMNS} FROM attempt WHERE lead_id = $1 ORDER BY created_at, id"  # noqa: S608
 
 # A limit of a buyer closes all of its contracts. No bucket yet: nothing used.
-_FULL = """
-SELECT c.id, cap.kind, c.buyer_id FROM cap
+# What is full, then what is paced, in one statement: every worker asks four times a second.
+_USAGE = """
+SELECT cap.id AS cap, c.id, c.buyer_id, cap.kind, NULL::bigint AS used, NULL::bigint AS lim FROM cap
 JOIN contract c ON cap.owner IN (c.id, c.buyer_id)
 LEFT JOIN bucket b ON b.cap_id = cap.id AND b.start = bucket_start(cap.period, cap.tz)
 WHERE cap.kind NOT IN ('share', 'pings') AND coalesce(b.lim - b.used, cap.lim) - cap.reserve <= 0
-ORDER BY cap.id DESC"""  # of several full limits the oldest cap is named: the last one read
-_PACED = """
-SELECT cap.owner, coalesce(b.used, 0), cap.lim FROM cap
-LEFT JOIN bucket b ON b.cap_id = cap.id AND b.start = bucket_start(cap.period, cap.tz) WHERE cap.paced"""
+UNION ALL
+SELECT cap.id, cap.owner, NULL, NULL, coalesce(b.used, 0), cap.lim FROM cap
+LEFT JOIN bucket b ON b.cap_id = cap.id AND b.start = bucket_start(cap.period, cap.tz) WHERE cap.paced
+ORDER BY 1 DESC"""  # of several full limits the oldest cap is named: the last one read
 _TURNS = """
 SELECT c, extract(epoch FROM (SELECT max(created_at) FROM attempt
   WHERE contract_id = c AND state NOT IN ('rejected', 'not_sent')))::float8 FROM unnest($1::int[]) c"""
@@ -80,12 +81,15 @@ class Ledger:
         return [attempt_row(row) for row in await self._ledger_db.fetch(_ATTEMPTS, lead_id)]
 
     async def usage(self) -> Usage:
-        rows = await self._ledger_db.fetch(_FULL)
+        full: dict[int, SkipReason] = {}
         paced: dict[int, tuple[tuple[int, int], ...]] = {}
-        for owner, used, limit in await self._ledger_db.fetch(_PACED):
-            paced[owner] = (*paced.get(owner, ()), (used, limit))
-        full = {contract: _REASONS[kind] for contract, kind, _ in rows}
-        return Usage(full, paced, {contract: buyer for contract, _, buyer in rows})
+        buyers: dict[int, int] = {}
+        for _, owner, buyer, kind, used, limit in await self._ledger_db.fetch(_USAGE):
+            if kind is None:
+                paced[owner] = (*paced.get(owner, ()), (used, limit))
+            else:
+                full[owner], buyers[owner] = _REASONS[kind], buyer
+        return Usage(full, paced, buyers)
 
     async def turns(self, contracts: Sequence[int], period: str | None) -> Turns:
         last = await self._ledger_db.fetch(_TURNS, list(contracts))
