@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup run test check bench simulate race lock
+.PHONY: help setup run monitor test check bench simulate race lock
 
 help:            ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,9 @@ $(STAMP): requirements.lock pyproject.toml
 
 run: setup       ## the exchange with the demo, a stream of leads, a table to watch
 	@exec $(BIN)/exchange run
+
+monitor: setup   ## Prometheus, and Grafana if there is one, over the running exchange
+	@exec $(BIN)/python -m exchange.monitor
 
 test: setup      ## the whole suite
 	@$(BIN)/python -m pytest -n 2

@@ -12,6 +12,8 @@ from functools import partial
 from typing import Any
 
 from benchmarks.catalogue import catalogue
+from benchmarks.console import QUICK as CONSOLE_QUICK
+from benchmarks.console import console
 from benchmarks.deadline import QUICK as DEADLINE_QUICK
 from benchmarks.deadline import deadline
 from benchmarks.fanout import QUICK as FANOUT_QUICK
@@ -29,6 +31,8 @@ from benchmarks.report import RESULTS, append, machine, summary, table
 from benchmarks.sales import QUICK as SALES_QUICK
 from benchmarks.sales import sales
 from benchmarks.scenarios import Size, quote_deadline
+from benchmarks.scrape import QUICK as SCRAPE_QUICK
+from benchmarks.scrape import scrape
 from benchmarks.tls import QUICK as TLS_QUICK
 from benchmarks.tls import tls
 
@@ -43,8 +47,10 @@ SCENARIOS: dict[str, Run] = {
     "memory": memory,
     "overload": overload,
     "tls": tls,
+    "scrape": scrape,
     "quote_deadline": quote_deadline,
     "catalogue": catalogue,
+    "console": console,
 }
 # The same with less of everything.
 QUICK: dict[str, Run] = {
@@ -55,6 +61,8 @@ QUICK: dict[str, Run] = {
     "memory": partial(memory, size=MEMORY_QUICK),
     "overload": partial(overload, size=OVERLOAD_QUICK),
     "tls": partial(tls, size=TLS_QUICK),
+    "scrape": partial(scrape, size=SCRAPE_QUICK),
+    "console": partial(console, size=CONSOLE_QUICK),
     "quote_deadline": partial(quote_deadline, size=Size(pings=20, rate_per_s=5)),
 }
 

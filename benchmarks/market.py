@@ -29,7 +29,7 @@ class BuyerSpec:
     """One buyer and its contract.
 
     With a `manner` it is one of benchmarks.quick_buyers; else a reference buyer, and `temper` any
-    further property of its temper. `min_age` is the age from which its contract takes leads. `apart`:
+    further property of its temper. its contract takes leads from `min_age` to `max_age`. `apart`:
     it lives in a process of its own kind, so that what it does holds up no honest buyer.
     """
 
@@ -38,6 +38,7 @@ class BuyerSpec:
     manner: str = ""
     temper: str = ""
     min_age: int = 18
+    max_age: int = 75
     apart: bool = False
 
     @property
@@ -65,6 +66,7 @@ class Market:
     window_ms: int = 500
     ping_timeout_ms: int = 2000
     tls: bool = False  # towards the buyers
+    filtered: bool = False  # those who are asked are, too, without any others
 
     @property
     def is_quick(self) -> bool:
@@ -122,9 +124,9 @@ def _contract(buyer: BuyerSpec, market: Market, homes: Homes) -> dict[str, Any]:
         "endpoint": _endpoint(homes.of(buyer)) | ping_timeout,
         "filters": [
             {"field": "state", "op": "in", "value": sorted((*HOME, "FL", "WA"))},
-            {"field": "age", "op": "between", "value": [buyer.min_age, 75]},
+            {"field": "age", "op": "between", "value": [buyer.min_age, buyer.max_age]},
         ]
-        if market.others
+        if market.others or market.filtered
         else [],
         "caps": [{"kind": "sales", "period": "day", "limit": 100_000_000}],
     }

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 import secrets
 import socket
@@ -9,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
 
@@ -21,6 +22,7 @@ from exchange.hearsay import Hearsay
 from exchange.house import House
 from exchange.http.access import KeyRing, StoredKeys
 from exchange.http.buyers import BuyerDesk
+from exchange.http.docs import DocsDesk
 from exchange.http.door import Front
 from exchange.http.problems import json_response, net_under
 from exchange.http.sellers import SellerDesk
@@ -34,7 +36,11 @@ from exchange.settings import Settings, split_address
 from exchange.store.catalogue import LiveCatalogue
 from exchange.store.health import HealthRows
 from exchange.store.postgres import PostgresStore
+from exchange.vitals import look
 from exchange.watch import Watch, refresh_usage
+
+if TYPE_CHECKING:
+    from exchange.tracing import Tracer
 
 _LISTEN_ANYWAY_S = 1.0
 BUILD = version("ping-post-exchange")
@@ -47,7 +53,9 @@ class Worker:
         self.orders = orders
         self.settings = settings
         self.metrics = Metrics()
-        observer = cast("Observer", log.Observers(self.metrics, log.LogObserver()))
+        self.tracer = _tracer(settings.trace.share, orders.name)
+        told = [self.metrics, log.LogObserver(), *filter(None, [self.tracer])]
+        observer = cast("Observer", log.Observers(*told))
         self.store = PostgresStore(
             orders.dsn,
             name=f"{orders.name}@{socket.gethostname()}",
@@ -96,6 +104,7 @@ class Worker:
         app.add_routes(
             health_routes(self.orders.name, lambda: self.house.catalogue.version, self.ready)
         )
+        app.add_routes(DocsDesk("public").routes())
         return app
 
     async def ready(self) -> bool:
@@ -149,8 +158,11 @@ class Worker:
         log.event("worker stopped", name=self.orders.name, left_to_recovery=left)
 
     async def _leave(self) -> None:
+        self.hearsay.count()
         self.metrics.door(*self.valve.take_seen())
         self.metrics.write()
+        if self.tracer is not None:
+            await asyncio.to_thread(self.tracer.close)
         await self.wire.close()
         await self.watch.close()
         await self.live.close()
@@ -174,10 +186,21 @@ class Worker:
             before = loop.time()
             await asyncio.sleep(1)
             lag_s = max(0.0, loop.time() - before - 1)
-            tasks = len(asyncio.all_tasks())
-            self.metrics.vitals(self.wire.stats(), lag_s, tasks, self.house.catalogue.version)
-            self.metrics.health(self.house.vigil.left_alone())
-            self.metrics.door(*self.valve.take_seen())
+            self.metrics.vitals(look(self.house, self.wire, self.store, self.valve, lag_s))
+            for _ in self.metrics.slices():
+                await asyncio.sleep(0)
+
+
+def _tracer(share: float, worker: str) -> "Tracer | None":
+    """None: nothing is traced, and nothing of it imported."""
+    if not share:
+        return None
+    try:
+        from exchange.tracing import begin
+    except ImportError:
+        log.event("tracing needs the extra: pip install 'ping-post-exchange[otel]'", logging.ERROR)
+        return None
+    return begin(share, worker)
 
 
 def _settle_memory() -> None:

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from exchange.cli_users import users_app
 from exchange.errors import DocumentsInvalid, ExchangeError, SettingsInvalid
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ unconfirmed_app = typer.Typer(
     invoke_without_command=True, help="Posts that may be sold; settle them by hand."
 )
 app.add_typer(keys_app, name="keys")
+app.add_typer(users_app, name="users")
 app.add_typer(unconfirmed_app, name="unconfirmed")
 
 ConfigOption = Annotated[
@@ -212,6 +214,8 @@ def resume(
 
 
 def _set_paused(what: list[str], *, paused: bool) -> None:
+    from exchange.store.pauses import set_paused
+
     verb = "paused" if paused else "resumed"
 
     async def body(tool: "Tool") -> None:
@@ -219,12 +223,9 @@ def _set_paused(what: list[str], *, paused: bool) -> None:
             case ["all"]:
                 await tool.store.db.execute("UPDATE house SET paused = $1", paused)
             case [("buyer" | "contract") as table, slug]:
-                done = await tool.store.db.execute(
-                    f"UPDATE {table} SET paused = $1 WHERE slug = $2",  # noqa: S608 - one of two words
-                    paused,
-                    slug,
-                )
-                if done == "UPDATE 0":
+                kind: Literal["buyer", "contract"] = "buyer" if table == "buyer" else "contract"
+                done = await set_paused(tool.store.db, kind, slug, paused=paused, by="cli", why="")
+                if not done:
                     fail(f"there is no {table} {slug}", 1)
             case _:
                 fail("say: buyer SLUG, contract SLUG, or all")
@@ -274,10 +275,14 @@ def why(lead: Annotated[str, typer.Argument(help="lead_… or ping_…")]) -> No
     """Explain a lead: who was asked, what each said, who won, why everybody else did not."""
 
     async def body(tool: "Tool") -> None:
+        from functools import partial
+
         from exchange.operating import explain
         from exchange.recalling import recall
+        from exchange.store.views.leads import look_up
 
-        lines = await explain(tool.store, lead, lambda record: recall(tool.store.db, record))
+        db = tool.store.db
+        lines = await explain(tool.store, lead, partial(recall, db), partial(look_up, db))
         if not lines:
             fail("there is no such lead or ping", 1)
         typer.echo("\n".join(lines))

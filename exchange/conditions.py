@@ -178,6 +178,11 @@ def _condition_problems(
             yield _NeverMatches(f"{path}.value", "invalid", fault)
 
 
+def ops_of(field: Field) -> tuple[Op, ...]:
+    """What a field of this type may be tested with."""
+    return tuple(op for op in Op if _misfit(op, field) is None)
+
+
 def _misfit(op: Op, field: Field) -> str | None:
     if op is Op.EXISTS:
         return None

@@ -100,8 +100,21 @@ def _record(house: House, lead: Lead, ending: Ending) -> dict[str, Any]:
         "price_micros": sum(one.price_micros for one in sold) if sold else None,
         "payout_micros": sum(one.payout_micros for one in sold) if sold else None,
         "attempts": len(ending.attempts),
+        "posts": [_post(one) for one in ending.attempts],
         "skipped": len(ending.skipped),
         "elapsed_ms": round((house.now_s() - lead.began_s) * 1000, 1),
+    }
+
+
+def _post(attempt: Attempt) -> dict[str, Any]:
+    detail = attempt.detail
+    return {
+        "attempt_id": write_id("att", attempt.id),
+        "contract": attempt.contract,
+        "state": attempt.state,
+        "reason": detail.get("reason"),
+        "award_ms": detail.get("award_ms"),  # None: an earlier owner's
+        "post_ms": detail.get("elapsed_ms"),
     }
 
 

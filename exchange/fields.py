@@ -59,6 +59,13 @@ def _wanted(value: object) -> object:
     return value if isinstance(value, bool) or value is None else _scalar(value)
 
 
+# As they may be written, for the API's description.
+_Wanted = bool | str | int | list[bool | str | int] | None
+_Bound = Annotated[
+    int | str | None, PlainValidator(_bound, json_schema_input_type=int | float | str | None)
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
     """When a field is required: judged on the other top-level values of the same lead."""
@@ -66,7 +73,10 @@ class Condition:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
     field: str
     op: Literal["eq", "in", "exists"]
-    value: Annotated[str | int | tuple[str | int, ...] | None, PlainValidator(_wanted)] = None
+    value: Annotated[
+        bool | str | int | tuple[bool | str | int, ...] | None,
+        PlainValidator(_wanted, json_schema_input_type=_Wanted),
+    ] = None
 
     def holds(self, values: Mapping[str, object]) -> bool:
         """An absent field makes every condition false, but `exists` with false."""
@@ -90,9 +100,11 @@ class Field:
     stage: Stage | None = None  # None inside objects and arrays: that of the top-level field
     required: StrictBool = False
     required_if: Condition | None = None
-    values: tuple[Annotated[str | int, PlainValidator(_scalar)], ...] = ()
-    min: Annotated[int | str | None, PlainValidator(_bound)] = None
-    max: Annotated[int | str | None, PlainValidator(_bound)] = None
+    values: tuple[
+        Annotated[str | int, PlainValidator(_scalar, json_schema_input_type=str | int)], ...
+    ] = ()
+    min: _Bound = None
+    max: _Bound = None
     pattern: Annotated[str, Limits(max_length=500)] | None = None  # of the whole text
     fields: "tuple[Field, ...]" = ()
     items: "Field | None" = None

@@ -85,7 +85,7 @@ class Hearsay:
 
     async def one_round(self) -> None:
         """Count, tell what changed, hear what others changed. Raises StoreUnavailable."""
-        self._count()
+        self.count()
         await self._hear()
         rows = self._changed()
         if rows:
@@ -97,7 +97,7 @@ class Hearsay:
             await self._store.forget()
         self._rounds += 1
 
-    def _count(self) -> None:
+    def count(self) -> None:
         """What was skipped goes to the metrics; whom nobody called for ten minutes is forgotten."""
         vigil, now_s = self._vigil, self._house.now_s()
         held_back = dict(vigil.held_back)

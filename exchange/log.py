@@ -63,6 +63,8 @@ class LogObserver:
     def closed(self, record: Mapping[str, Any]) -> None:
         event("sale", **record)
 
+    def sending(self, award_ms: float, left_ms: float) -> None: ...
+
     def posted(
         self, buyer: str, outcome: str, reason: str | None, elapsed_ms: float | None
     ) -> None: ...

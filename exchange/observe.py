@@ -1,7 +1,29 @@
 """What the trade tells about itself. Metrics and the log are readers of this; nobody else is."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
+
+from buyers.wire import WireStats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """How a worker is, sampled once a second. `refused` and `seen` count since the last sample."""
+
+    wire: WireStats
+    lag_s: float  # how late the event loop is
+    tasks: int
+    catalogue: int  # the version in force
+    left_alone: Mapping[str, int]  # breakers that are not closed, by call
+    refused: int  # pings, for overload
+    seen: int  # pings, refused or not
+    waiting: Mapping[str, int]  # items that wait to be written, by queue
+    quote_waits_s: float
+    connections: Mapping[str, int]  # of the database pool: open, idle, max
+    database_away: bool
+    cpu_s: float  # since the process began
+    resident_bytes: int
 
 
 class Observer(Protocol):
@@ -12,6 +34,10 @@ class Observer(Protocol):
 
     def closed(self, record: Mapping[str, Any]) -> None:
         """A lead ended, or was answered as pending; one wide record without personal data."""
+
+    def sending(self, award_ms: float, left_ms: float) -> None:
+        """An award was granted and its post is about to be sent: how long the award took, and what
+        is left of the seller's time."""
 
     def posted(
         self, buyer: str, outcome: str, reason: str | None, elapsed_ms: float | None
@@ -43,6 +69,8 @@ class Silent:
     def pinged(self, receipt: Mapping[str, Any]) -> None: ...
 
     def closed(self, record: Mapping[str, Any]) -> None: ...
+
+    def sending(self, award_ms: float, left_ms: float) -> None: ...
 
     def posted(
         self, buyer: str, outcome: str, reason: str | None, elapsed_ms: float | None

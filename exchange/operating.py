@@ -2,14 +2,12 @@
 
 import os
 import subprocess
-from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import orjson
 
 from buyers.money import format_micros
-from exchange import receipt
 from exchange.books import broken_invariants, overdue
 from exchange.errors import ExchangeError
 from exchange.ids import read_id, write_id
@@ -19,8 +17,10 @@ from exchange.settings import Settings
 from exchange.store.audit import read_receipts, read_snapshot
 from exchange.store.embedded import EmbeddedInvalid, EmbeddedPostgres, find_binaries
 from exchange.store.postgres import PostgresStore
-from exchange.store.rows import AttemptRow, AttemptState, Settled
+from exchange.store.rows import AttemptState, Settled
+from exchange.story import lines_of
 from exchange.supervisor import data_dir_of
+from exchange.why import LookUp, Recall, find_story
 
 _UNCONFIRMED: Final = """
 SELECT a.lead_id, a.contract, a.price, y.currency, a.tries, extract(epoch FROM now() - a.created_at)::float8,
@@ -34,46 +34,12 @@ class BackupFailed(ExchangeError):
     """pg_dump did not write the file."""
 
 
-Record = Mapping[str, Any]
-
-
 async def explain(
-    store: PostgresStore, text: str, recall: Callable[[Record], Awaitable[Record]]
+    store: PostgresStore, text: str, recall: Recall, look_up: LookUp | None = None
 ) -> list[str]:
-    """The receipt of a lead, or of a ping, in plain lines; empty when there is none. `recall` names
-    those that a ping's receipt only counts."""
-    lead_ids, ping_ids = read_id("lead", text), read_id("ping", text)
-    lead = await store.lead(lead_ids[0]) if lead_ids else None
-    ping_id = lead.ping_id if lead else ping_ids[0] if ping_ids else None
-    ping = await store.ping(ping_id) if ping_id else None
-    if ping is None or ping_id is None:
-        return []
-    record = await recall(orjson.loads(ping.row.receipt))
-    late = [(bid.contract, bid.price_micros, bid.late_ms) for bid in await store.late_bids(ping_id)]
-    lines = receipt.explain(record, late)
-    if lead is not None and lead.receipt is not None:
-        closed = orjson.loads(lead.receipt)
-        lines += receipt.explain_lead(closed, record["currency"])
-        told = {one["attempt_id"] for one in closed["attempts"]}
-        later = [
-            one for one in await store.attempts(lead.id) if write_id("att", one.id) not in told
-        ]
-        lines += [_open_line(one, record["currency"]) for one in later]  # of a shared lead
-    elif lead is not None:
-        why = f" ({lead.reason})" if lead.reason else ""
-        lines.append(f"lead {write_id('lead', lead.id, test=lead.test)} is {lead.state.value}{why}")
-        lines += [_open_line(one, record["currency"]) for one in await store.attempts(lead.id)]
-    return lines
-
-
-def _open_line(one: AttemptRow, currency: str) -> str:
-    price = format_micros(one.price_micros, currency)
-    said = orjson.loads(one.detail).get("reason") if one.detail else None
-    why = f" ({said})" if said else ""
-    return (
-        f"  post    {one.contract:<28} {one.tier} at {price}: {one.state.value}{why}, "
-        f"{one.tries} tries since"
-    )
+    """The story of a lead, or of a ping, in plain lines; empty when there is none."""
+    found = await find_story(store, text, recall, look_up)
+    return [] if found is None else lines_of(found[0])
 
 
 async def list_unconfirmed(store: PostgresStore) -> list[str]:

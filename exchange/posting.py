@@ -27,6 +27,7 @@ from exchange.fanout import missed_reason
 from exchange.house import House
 from exchange.ids import write_id
 from exchange.store.rows import AttemptRow, AttemptState, Settled, Settlement
+from exchange.veiling import veiled
 
 FRESH_S: Final = 5.0  # a person travels on a new connection or one idle for less
 # A status of `unknown` means rejected only 60 s after our last byte; that leaves within 5 s of the
@@ -73,12 +74,21 @@ async def deliver(house: House, delivery: Delivery) -> PostResult:
         idle_max_s=FRESH_S,
     )
     house.failpoint("after_answer")
-    result = read_reply(reply, delivery)
+    result = _impersonal(house, delivery, read_reply(reply, delivery))
     outcome = outcome_of(result)
     house.observer.posted(contract.buyer.slug, outcome.value, result.reason, result.elapsed_ms)
     if not (delivery.test or delivery.resent):  # a re-send is answered of the first post
         house.vigil.posted(contract, result)
     return result
+
+
+def _impersonal(house: House, delivery: Delivery, result: PostResult) -> PostResult:
+    """Without the person in the buyer's own words: they are kept, and shown to others."""
+    if not isinstance(result, Rejected) or result.note is None:
+        return result
+    market = house.catalogue.markets.get(delivery.contract.vertical)
+    personal = market.checks.post_field_names if market else delivery.fields.keys()
+    return replace(result, note=veiled(result.note, delivery.fields, personal))
 
 
 def read_reply(reply: Reply, delivery: Delivery) -> PostResult:
@@ -194,7 +204,7 @@ async def book_first_hand(
 
 
 def detail_of(result: PostResult) -> bytes:
-    """What the buyer said, for the attempt's row; it holds nothing of the person."""
+    """What the buyer said, for the attempt's row; deliver() has taken the person out of its words."""
     kept = {
         name: getattr(result, name)
         for name in (

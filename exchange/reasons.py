@@ -14,6 +14,7 @@ class RefusedReason(Reason):
     UNAUTHENTICATED = "unauthenticated", 100, "No key, or one that is unknown or revoked."
     WRONG_ROLE = "wrong_role", 101, "The key's role may not do this."
     VERTICAL_NOT_ALLOWED = "vertical_not_allowed", 102, "This seller may not sell in this vertical."
+    WRONG_ORIGIN = "wrong_origin", 103, "A page of the console itself must send this."
     SELLER_INACTIVE = "seller_inactive", 110, "The seller is switched off."
     RATE_LIMITED = "rate_limited", 120, "More requests than the rate allows."
     OVERLOADED = "overloaded", 130, "The exchange is at capacity; ask again."

@@ -7,7 +7,6 @@ import orjson
 
 from buyers.contract import Contract
 from buyers.messages import Bid, Invalid, Missed, NoBid, PingResult
-from buyers.money import format_micros
 from exchange.auction import Offer, Rules
 from exchange.catalogue import Market
 from exchange.eligibility import Asker, Skipped, why_unsuited
@@ -139,63 +138,8 @@ def timeline(receipt: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def explain(
-    receipt: Mapping[str, Any], late: Sequence[tuple[str, int | None, int]] = ()
-) -> list[str]:
-    """A ping's receipt in plain lines, for `exchange why`."""
-    currency = receipt["currency"]
-    lines = [
-        f"ping {receipt['ping_id']} · {receipt['vertical']} · seller {receipt['seller']} · "
-        f"catalogue {receipt['catalogue']} · {receipt['elapsed_ms']} ms"
-    ]
-    places = {one["contract"]: (place, one) for place, one in enumerate(receipt["ranking"], 1)}
-    lines += [f"  asked   {one['contract']:<28} {_said(one, currency)}" for one in receipt["asked"]]
-    for one in receipt["offers"]:
-        if one["fixed"]:
-            price = format_micros(one["price"], currency)
-            reason = f" ({one['reason']})" if one.get("reason") else ""
-            lines.append(f"  fixed   {one['contract']:<28} {price}{reason}")
-    for contract, (place, one) in places.items():
-        pay, net = (format_micros(one[key], currency) for key in ("pay", "net"))
-        lines.append(f"  rank {place:<2} {contract:<28} pays {pay}, seller gets {net}")
-    lines += [f"  skipped {one['contract']:<28} {_reason(one)}" for one in receipt["skipped"]]
-    for contract, bid, late_ms in late:
-        shown = "no price" if bid is None else format_micros(bid, currency)
-        lines.append(f"  late    {contract:<28} {shown}, {late_ms} ms after the close: void")
-    if (lost := auction_reason(receipt)) is not None:
-        lines.append(f"  no bid  {lost}")
-    return lines
-
-
-def explain_lead(receipt: Mapping[str, Any], currency: str) -> list[str]:
-    """A lead's receipt in plain lines."""
-    lines = [f"lead {receipt['lead_id']}"]
-    for one in receipt["attempts"]:
-        price = format_micros(one["price"], currency)
-        said = {key: one[key] for key in ("reason", "note", "status", "elapsed_ms") if one.get(key)}
-        words = ", ".join(f"{key} {value}" for key, value in said.items())
-        lines.append(
-            f"  post    {one['contract']:<28} {one['tier']} at {price}: {one['state']} {words}".rstrip()
-        )
-    lines += [f"  skipped {one['contract']:<28} {_reason(one)}" for one in receipt["skipped"]]
-    if receipt["reason"]:
-        lines.append(f"  unsold  {receipt['reason']}")
-    return lines
-
-
 def dump(receipt: Mapping[str, Any]) -> bytes:
     return orjson.dumps(receipt)
-
-
-def _said(one: Mapping[str, Any], currency: str) -> str:
-    bid = "" if one.get("price") is None else f" {format_micros(one['price'], currency)}"
-    reason = f" ({one['reason']})" if one.get("reason") else ""
-    took = "" if one.get("ms") is None else f" after {one['ms']} ms"
-    return f"{one['result']}{bid}{reason}{took}"
-
-
-def _reason(one: Mapping[str, Any]) -> str:
-    return f"{one['reason']} ({one['detail']})" if one.get("detail") else str(one["reason"])
 
 
 def _rules(rules: Rules) -> dict[str, Any]:

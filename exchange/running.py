@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.live import Live
@@ -20,6 +21,7 @@ from exchange.demo import (
     start_buyers,
     stream,
 )
+from exchange.office.console.links import demo_link
 from exchange.sealing import Vault
 from exchange.settings import Settings
 from exchange.show import Board, line_of
@@ -28,6 +30,15 @@ from exchange.store.postgres import PostgresStore
 from exchange.supervisor import Supervisor
 
 _LATEST_S = 10.0
+_ONCE = "(once, within ten minutes; another: exchange users link demo)"
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What the demo prints: its sellers' keys, and the link that lets its admin in."""
+
+    keys: dict[str, str]
+    link: str
 
 
 async def serve(settings: Settings, *, demo: bool) -> None:
@@ -35,11 +46,12 @@ async def serve(settings: Settings, *, demo: bool) -> None:
     listener = log.start_log()
     stop = _stop_signal()
     try:
-        async with _running(settings, demo=demo) as (supervisor, keys):
+        async with _running(settings, demo=demo) as (supervisor, shown):
             say(f"sellers and buyers  http://{supervisor.listen}")
             say(f"operators           http://{supervisor.office_listen}")
-            if keys:
-                say(curl_line(f"http://{supervisor.listen}", keys["quoteform"]))
+            if shown is not None:
+                say(f"sign in             {shown.link}   {_ONCE}")
+                say(curl_line(f"http://{supervisor.listen}", shown.keys["quoteform"]))
             say("ready")
             await stop.wait()
             say("stopping")
@@ -52,10 +64,13 @@ async def show(settings: Settings, *, seed: int, per_s: float, leads: int) -> No
     stop = _stop_signal()
     if not sys.stdout.isatty():
         say("starting the exchange: database, workers, reference buyers")
-    async with _running(settings, demo=True, quiet=True) as (supervisor, keys):
+    async with _running(settings, demo=True, quiet=True) as (supervisor, shown):
+        assert shown is not None, "the demo runs"
+        keys = shown.keys
         base_url = f"http://{supervisor.listen}"
         head = [
             f"console   http://{supervisor.office_listen}/",
+            f"sign in   {shown.link}   {_ONCE}",
             f"sellers   {base_url}/v1/pings, /v1/leads",
             "sell one more:",
         ]
@@ -65,7 +80,7 @@ async def show(settings: Settings, *, seed: int, per_s: float, leads: int) -> No
                 say(line)
         say(curl)
         store = PostgresStore(supervisor.dsn, name="show")
-        board = Board(head[:2])
+        board = Board(head[:3])
         outcomes = stream(base_url, keys, seed=seed or secrets.randbelow(10**6), per_s=per_s)
         try:
             await _watch(store, board, outcomes, stop, leads)
@@ -111,12 +126,12 @@ async def _watch(
 @asynccontextmanager
 async def _running(
     settings: Settings, *, demo: bool, quiet: bool = False
-) -> AsyncIterator[tuple[Supervisor, dict[str, str]]]:
-    """A started exchange, with its demo sellers' keys; stopped in order whatever happens."""
+) -> AsyncIterator[tuple[Supervisor, Demo | None]]:
+    """A started exchange, with what its demo shows; stopped in order whatever happens."""
     if demo:
         settings = demo_settings(settings)
     supervisor = Supervisor(settings, log_to_file=quiet)
-    keys: dict[str, str] = {}
+    shown: Demo | None = None
     try:
         await supervisor.open_house()
         vault = Vault(bytes.fromhex(supervisor.master_key), secrets.token_bytes)
@@ -130,10 +145,12 @@ async def _running(
                 _, url = await start_buyers(supervisor)
                 guard = Guard(allowed_networks=tuple(settings.allowed_networks))
                 keys = await apply_demo(store.db, vault, guard, url)
+                link = await demo_link(store.db, vault, settings, supervisor.office_listen)
+                shown = Demo(keys, link)
         finally:
             await store.close()
         await supervisor.start(**(demo_environment(settings) if demo else {}))
-        yield supervisor, keys
+        yield supervisor, shown
     finally:
         await supervisor.stop()
 

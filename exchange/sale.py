@@ -210,9 +210,12 @@ async def _post(
         fields=lead.fields,
     )
     result: PostResult | None
+    award_ms = (house.now_s() - asked_s) * 1000
     if _comes_too_late(house, lead, asked_s):
         result = NotSent(reason=BuyerReason.TOO_LATE)
     else:
+        if not lead.test:
+            house.observer.sending(award_ms, lead.deadline.left_ms(house.now_s()))
         result = await deliver(house, delivery)
     if not lead.test:
         result = await _book(house, lead, candidate, attempt_id, result)
@@ -228,7 +231,7 @@ async def _post(
         payout_micros=candidate.net_micros,
         shares=candidate.shares,
         version=contract.version,
-        detail=orjson.loads(detail_of(result)),
+        detail=orjson.loads(detail_of(result)) | {"award_ms": round(award_ms, 1)},
     )
 
 

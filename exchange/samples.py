@@ -14,10 +14,12 @@ from random import Random
 from typing import Any, Final
 from uuid import UUID
 
-from exchange.verticals import Field, Vertical
+from exchange.patterns import matching
+from exchange.verticals import Field, FieldChecks, Vertical
 
 _TODAY: Final = date(2026, 1, 15)  # not the clock's: a seed gives the same people for ever
 _ABSENT: Final = 0.12  # of optional fields
+_EXAMPLE: Final = 11  # the seed of the one lead that posting instructions show
 _FIRST_NAMES: Final = """
 Aaliyah Aaron Abigail Adrian Aisha Alan Alejandro Alice Amara Amit Ana Andre Angela Anthony Aria
 Arthur Ava Beatriz Benjamin Bianca Brandon Brenda Brian Camila Carl Carmen Caroline Cedric Chen
@@ -89,10 +91,23 @@ class SampleLead:
 
 
 class Samples:
-    """An endless stream of valid leads; the same seed and verticals give the same stream."""
+    """An endless stream of valid leads; the same seed and verticals give the same stream.
 
-    def __init__(self, seed: int, verticals: Mapping[str, Vertical]) -> None:
+    `where`: the places people live in; empty: everywhere. `absent`: the share of optional fields
+    that are left out.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        verticals: Mapping[str, Vertical],
+        *,
+        where: Sequence[_Place] = (),
+        absent: float = _ABSENT,
+    ) -> None:
         self._rng = Random(seed)
+        self._where = where
+        self._absent = absent
         self._verticals = dict(sorted(verticals.items()))
         self._slugs = tuple(self._verticals)
 
@@ -100,7 +115,8 @@ class Samples:
         """The next lead, of any vertical unless one is named (KeyError if it is not there)."""
         rng = self._rng
         vertical = self._verticals[vertical_slug or rng.choice(self._slugs)]
-        fields = _object(rng, vertical.fields, _facts(rng, vertical.slug))
+        facts = _facts(rng, vertical.slug, self._where)
+        fields = _object(rng, vertical.fields, facts, self._absent)
         ping = {field.name for field in vertical.fields if field.stage == "ping"}
         return SampleLead(
             vertical=vertical.slug,
@@ -109,6 +125,23 @@ class Samples:
             sub_id=f"{rng.choice(('fb', 'gads', 'seo', 'mail', 'tt'))}-{rng.randint(1, 9)}",
             external_id=f"{rng.getrandbits(64):016x}",
         )
+
+
+def example(vertical: Vertical, checks: FieldChecks) -> tuple[SampleLead, tuple[str, ...]]:
+    """One lead of a vertical, always the same, valid and with every field that we can make up; and
+    the required ones that we cannot: their values are the seller's. `checks` are the vertical's."""
+    houston = tuple(place for place in _built_in() if place[0] == "77002")
+    stream = Samples(_EXAMPLE, {vertical.slug: vertical}, where=houston, absent=0.0)
+    lead = stream.lead()
+    lacking: set[str] = set()
+    for _ in range(2):  # without what is wrong; then without what nobody told to be there
+        for problem in checks.lead(lead.fields).problems:
+            name = problem.path.split(".")[1]
+            lacking.add(name)
+            lead.fields.pop(name, None)
+            lead.ping_fields.pop(name, None)
+    needed = {one.name for one in vertical.fields if one.required or one.required_if}
+    return lead, tuple(sorted(lacking & needed))
 
 
 @cache
@@ -131,25 +164,27 @@ def _built_in() -> tuple[_Place, ...]:
     return tuple((code, (area,), state, zone, city) for code, area, state, zone, city in rows)
 
 
-def _object(rng: Random, fields: Sequence[Field], facts: _Facts) -> dict[str, object]:
+def _object(
+    rng: Random, fields: Sequence[Field], facts: _Facts, absent: float
+) -> dict[str, object]:
     drawn: dict[str, object] = {}
     for field in sorted(fields, key=lambda one: one.required_if is not None):
         fact = facts.get(field.name, facts.get(field.type))
-        wanted = field.required or (rng.random() >= _ABSENT and (fact or not field.pattern))
+        wanted = field.required or (rng.random() >= absent and (fact or not field.pattern))
         if field.required_if:  # after those it depends on
             wanted = field.required_if.holds(drawn)
         if wanted:
-            drawn[field.name] = _value(rng, field, fact, facts)
+            drawn[field.name] = _value(rng, field, fact, facts, absent)
     return drawn
 
 
-def _value(rng: Random, field: Field, fact: Any, facts: _Facts) -> object:
+def _value(rng: Random, field: Field, fact: Any, facts: _Facts, absent: float) -> object:
     low, high = (bound if isinstance(bound, int) else None for bound in (field.min, field.max))
     if field.type == "object":
-        return _object(rng, field.fields, {**facts, **(fact or {})})
+        return _object(rng, field.fields, {**facts, **(fact or {})}, absent)
     if field.type == "array" and field.items:
         known = [None] * max(low or 0, rng.randint(0, 2)) if fact is None else fact
-        return [_value(rng, field.items, one, facts) for one in known[:high]]
+        return [_value(rng, field.items, one, facts, absent) for one in known[:high]]
     if fact is None or (field.type == "enum" and fact not in field.values):
         return _any(rng, field, low or 0, high)
     if field.type == "integer":  # this vertical's limits may be narrower
@@ -168,18 +203,20 @@ def _any(rng: Random, field: Field, low: int, high: int | None) -> object:
         case "decimal":
             least = float(field.min or 0)
             return f"{rng.uniform(least, float(field.max or least + 100)):.2f}"
+    if field.pattern and (found := matching(field.pattern, rng.randrange)) is not None:
+        return found
     return rng.choice(_STREETS).lower().ljust(low, "x")[:high]
 
 
-def _facts(rng: Random, slug: str) -> _Facts:
+def _facts(rng: Random, slug: str, where: Sequence[_Place] = ()) -> _Facts:
     """All we know of one consumer: by field name, and by type for fields of other names."""
     age = min(18 + int(rng.expovariate(1 / 22)), 88)
-    facts = _person(rng, age) | _proof(rng, slug)
+    facts = _person(rng, age, where) | _proof(rng, slug)
     return facts | _drives(rng, facts) | _home(rng) | _means(rng, age)
 
 
-def _person(rng: Random, age: int) -> _Facts:
-    code, areas, state, zone, city = rng.choice(places())
+def _person(rng: Random, age: int, where: Sequence[_Place] = ()) -> _Facts:
+    code, areas, state, zone, city = rng.choice(where or places())
     first, last = rng.choice(_FIRST), rng.choice(_LAST)
     line = rng.randint(0, 99)
     born = _TODAY - timedelta(days=int(age * 365.25) + rng.randint(5, 360))

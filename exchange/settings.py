@@ -1,6 +1,7 @@
 """Settings: defaults, then config/exchange.toml, then EXCHANGE_ variables; all problems at once."""
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -36,6 +37,15 @@ def _address(value: object) -> object:
     return value
 
 
+def _site(value: object) -> object:
+    text = str(value or "").rstrip("/")
+    if text and not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", text):
+        raise PydanticCustomError(
+            "bad_format", "must be such as https://leads.example.com, without a path"
+        )
+    return text or None
+
+
 Address = Annotated[str, BeforeValidator(_address)]
 Networks = Annotated[list[IPv4Network | IPv6Network], BeforeValidator(_networks)]
 
@@ -69,6 +79,7 @@ class PostSettings(_Section):
 class HttpSettings(_Section):
     """[http]: what sellers may send."""
 
+    url: Annotated[str | None, BeforeValidator(_site)] = None
     body_bytes_max: int = Field(262_144, ge=1024, le=16_777_216)
     document_bytes_max: int = Field(1_000_000, ge=1024, le=16_777_216)
     body_timeout_s: float = Field(5.0, gt=0, le=60)
@@ -101,10 +112,25 @@ class StoreSettings(_Section):
     batch_max: int = Field(128, ge=1, le=1000)
 
 
+class TraceSettings(_Section):
+    """[trace]: spans for OpenTelemetry."""
+
+    share: float = Field(0.0, ge=0, le=1)
+
+
 class RetentionSettings(_Section):
     """[retention]: how long what happened can be explained."""
 
     pings_days: int = Field(90, ge=1, le=3650)
+
+
+class OfficeSettings(_Section):
+    """[office]: the console."""
+
+    url: Annotated[str | None, BeforeValidator(_site)] = None
+    idle_hours: int = Field(12, ge=1, le=720)
+    session_hours: int = Field(168, ge=1, le=8760)
+    tries_max: int = Field(10, ge=3, le=1000)
 
 
 class Settings(_Section):
@@ -125,6 +151,8 @@ class Settings(_Section):
     health: HealthSettings = HealthSettings()
     store: StoreSettings = StoreSettings()
     retention: RetentionSettings = RetentionSettings()
+    trace: TraceSettings = TraceSettings()
+    office: OfficeSettings = OfficeSettings()
 
 
 def load_settings(

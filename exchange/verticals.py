@@ -17,7 +17,7 @@ from exchange.fields import Condition, Field, FieldType, Stage, bounds_of, objec
 
 __all__ = [
     "Checked", "Condition", "Field", "FieldChecks", "FieldType", "Margin", "Stage", "Vertical",
-    "compile_fields", "read_margin", "read_vertical",
+    "VerticalHead", "compile_fields", "read_margin", "read_vertical",
 ]  # fmt: skip
 
 _DEPTH_MAX: Final = 6  # an array of objects is three
@@ -148,7 +148,9 @@ def _short(path: str) -> str:
     return path.encode("utf-8", "replace").decode()[:_PATH_MAX]
 
 
-class _Head(BaseModel):
+class VerticalHead(BaseModel):
+    """A vertical's document but for its margin and fields, which are read one by one."""
+
     model_config = ConfigDict(extra="forbid")
     slug: Annotated[str, Limits(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
     name: Annotated[str, Limits(min_length=1, max_length=200)]
@@ -166,10 +168,10 @@ _FIELD: Final = TypeAdapter(Field)
 def read_vertical(document: Mapping[str, object]) -> Vertical:
     """The vertical a document describes; DocumentsInvalid with every problem of it."""
     problems: list[Problem] = []
-    head: _Head | None = None
+    head: VerticalHead | None = None
     margin, fields = Margin(), tuple[Field, ...]()
     try:
-        head = _Head.model_validate(document)
+        head = VerticalHead.model_validate(document)
     except ValidationError as error:
         problems += _findings(error, "")
     if isinstance(document, Mapping):

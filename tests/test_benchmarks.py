@@ -11,10 +11,12 @@ import pytest
 
 from benchmarks import cost
 from benchmarks.catalogue import CatalogueSize, catalogue
+from benchmarks.console import ConsoleSize, console
 from benchmarks.deadline import DeadlineSize, deadline
 from benchmarks.fanout import FanoutSize, fanout
 from benchmarks.filters import filters
 from benchmarks.findings import Findings, Goal, fit, middle, slope
+from benchmarks.history import Past
 from benchmarks.load import Tally, percentile, poisson, work_hash
 from benchmarks.market import Homes, Market, documents, ping_bodies, post_rests, quick
 from benchmarks.memory import MemorySize, memory
@@ -26,6 +28,7 @@ from benchmarks.rig import gun
 from benchmarks.round import number_of, value_of
 from benchmarks.sales import SalesSize, sales
 from benchmarks.scenarios import Size, quote_deadline
+from benchmarks.scrape import ScrapeSize, scrape
 from benchmarks.sides import complaints
 from benchmarks.tls import TlsSize, tls
 
@@ -294,6 +297,26 @@ async def test_tls_runs_small(tmp_path: Path):
 
 
 @pytest.mark.acceptance
+async def test_scrape_runs_small(tmp_path: Path):
+    """Eighty buyers who all have series, with a scrape now and then and without."""
+    size = ScrapeSize(
+        pin=False,
+        buyers=80,
+        seconds=0.6,
+        rounds=1,
+        warm_up=200,
+        every_s=0.6,
+        connections=2,
+        bodies=100,
+    )
+    found = await scrape(3, size)
+
+    _check(found, tmp_path)
+    assert found.facts["scrapes"]
+    assert dict(found.rows)["a scrape: lines"][0] > 160
+
+
+@pytest.mark.acceptance
 async def test_catalogue_runs_small(tmp_path: Path):
     """Sixty contracts are loaded and changed in a worker's loop; nothing else is compiled again."""
     size = CatalogueSize(contracts=60, verticals=3, zips=500, changes=2, auctions_per_s=20)
@@ -301,6 +324,18 @@ async def test_catalogue_runs_small(tmp_path: Path):
 
     _check(found, tmp_path)
     assert {"load, s", "one contract, ms"} <= dict(found.rows).keys()
+
+
+@pytest.mark.acceptance
+async def test_console_runs_small(tmp_path: Path):
+    """A past of three days is made and served; every page of every role is there."""
+    past = Past(leads=300, days=3, contracts=40, buyers=8, sellers=3, stories=120)
+    size = ConsoleSize(past=past, rounds=2, viewers=1, live_s=0.5, live_rounds=1)
+    found = await console(3, size)
+
+    _check(found, tmp_path)
+    assert () == found.notes
+    assert found.facts["live_chunks"] > 0
 
 
 def test_the_summary_says_what_was_met():

@@ -19,7 +19,7 @@ from exchange.http.requests import read_ping
 from exchange.log import LogObserver, start_log
 from exchange.metrics import Metrics
 from exchange.pinging import hold_auction
-from exchange.recalling import _market_then
+from exchange.recalling import Kept, _market_then
 from exchange.store.catalogue import LiveCatalogue
 from exchange.store.pace import Pace
 from exchange.store.stored import Listed, _slices, read_look
@@ -373,7 +373,7 @@ async def test_contracts_that_lack_the_places_come_back_when_they_are_there(
     assert (422, {("filters.0.op", "not_supported")}) == (refused.status, refused.errors)
 
     version = (await read_look(live.offices.store.db)).version
-    then = await _market_then(live.offices.store.db, "roofing", version)
+    then = await _market_then(live.offices.store.db, "roofing", version, Kept())
     assert then is not None
     assert ["zenith-1"] == [contract.slug for contract, _ in then.contracts], (
         "a receipt can be read"

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buyers.contract import AnyOf, Condition, Contract, Filter, Not, Op, Schedule
+from exchange import story
 from exchange.eligibility import (
     Asker,
     Usage,
@@ -22,7 +23,7 @@ from exchange.eligibility import (
 from exchange.geo import Places
 from exchange.plan import default_plan
 from exchange.reasons import SkipReason
-from exchange.receipt import _skipped, explain_lead
+from exchange.receipt import _skipped
 from tests.making import a_buyer, a_contract, an_endpoint, fixed
 
 PLAN = default_plan("auto_insurance")
@@ -410,9 +411,10 @@ def test_why_says_it_too() -> None:
         kept=nothing,
     ).skipped
 
-    receipt = {"lead_id": "lead_1", "attempts": [], "reason": "no_buyers"}
-    lines = explain_lead(receipt | {"skipped": [_skipped(one) for one in skipped]}, "USD")
-    assert "acme-ca-auto filtered (filters.1: zip zip_within)" == " ".join(lines[1].split()[1:])
+    lines = [story.lines._skipped(story.telling._skipped(_skipped(one))) for one in skipped]
+    assert ["skipped acme-ca-auto filtered (filters.1: zip zip_within)"] == [
+        " ".join(line.split()) for line in lines
+    ]
 
 
 def test_a_filter_judged_late_keeps_its_place() -> None:

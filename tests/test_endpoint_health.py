@@ -698,7 +698,7 @@ async def test_an_endpoint_nobody_calls_is_forgotten(keepers: Make) -> None:
     one = keepers(1)
     one.hears(DEAD)
     one.clock.ahead_s = 601
-    one.hearsay._count()
+    one.hearsay.count()
 
     assert {} == one.house.vigil.watched[Call.PING]
     assert one.asks

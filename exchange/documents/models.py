@@ -11,10 +11,11 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from buyers.money import MICROS, MoneyInvalid, format_micros, parse_micros
+from buyers.money import MICROS, MICROS_MAX, MoneyInvalid, format_micros, parse_micros
 from buyers.signing import read_secret
 from exchange.errors import DocumentsInvalid, Problem, problems_of
 from exchange.returns import ReturnReason
@@ -61,9 +62,16 @@ def _secret(value: str) -> str:
     return value
 
 
+def _written(decimals: int) -> WithJsonSchema:
+    """Money as it may be written, for the API's description; it is answered as text."""
+    text = {"type": "string", "pattern": rf"^\d{{1,7}}(\.\d{{1,{decimals}}})?$"}
+    number = {"type": "number", "minimum": 0, "maximum": MICROS_MAX // MICROS}
+    return WithJsonSchema({"anyOf": [text, number]}, mode="validation")
+
+
 Slug = Annotated[str, Field(pattern=SLUG)]
-Money = Annotated[str, BeforeValidator(_money)]
-Factor = Annotated[str, BeforeValidator(_decimal)]
+Money = Annotated[str, BeforeValidator(_money), _written(6)]
+Factor = Annotated[str, BeforeValidator(_decimal), _written(4)]
 Url = Annotated[str, Field(min_length=8, max_length=2048)]
 Period = Literal["hour", "day", "week", "month", "total"]
 
@@ -101,7 +109,9 @@ def _limit(value: object, info: ValidationInfo) -> object:
 class CapDocument(_Document):
     kind: Literal["sales", "spend", "concurrent", "pings"]
     period: Period | None = None
-    limit: Annotated[Any, AfterValidator(_limit)]
+    limit: Annotated[
+        Any, AfterValidator(_limit), WithJsonSchema({"type": ["integer", "number", "string"]})
+    ]
     pace: Literal["even"] | None = None  # spread over the open hours of the day
 
     def faults(self) -> Iterable[tuple[str, LiteralString, LiteralString]]:
@@ -177,7 +187,11 @@ def _distinct_reasons(reasons: list[str]) -> list[str]:
     return reasons
 
 
-KnownReason = Annotated[str, AfterValidator(_return_reason)]
+KnownReason = Annotated[
+    str,
+    AfterValidator(_return_reason),
+    WithJsonSchema({"enum": [str(one) for one in ReturnReason]}),
+]
 Reasons = Annotated[list[KnownReason], Field(min_length=1), AfterValidator(_distinct_reasons)]
 
 

@@ -61,7 +61,7 @@ class KeyRing:
         key = await self.holder(authorization(request))
         if key.role != role:
             raise Refusal(403, "wrong_role", f"this needs {_ROLES[role]} key")
-        return Caller(key, key.owner or "" if role == "buyer" else None)
+        return Caller(f"key:{key.id}", key.owner or "" if role == "buyer" else None)
 
 
 _ROLES: Final = {"admin": "an admin's", "buyer": "a buyer's", "seller": "a seller's"}
@@ -71,13 +71,14 @@ _ROLES: Final = {"admin": "an admin's", "buyer": "a buyer's", "seller": "a selle
 class Caller:
     """An admin, or a buyer who sees only his own."""
 
-    key: Key
+    name: str  # as history keeps it: key:ID, or user:LOGIN in the console
     buyer: str | None  # the buyer's slug; None: an admin, who sees everything
 
-    @property
-    def name(self) -> str:
-        """As history keeps it."""
-        return f"key:{self.key.id}"
+
+class Callers(Protocol):
+    """Tells who asks: by a key, or by a session of the console."""
+
+    async def caller(self, request: web.Request, role: str) -> Caller: ...
 
 
 class StoredKeys:

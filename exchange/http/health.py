@@ -15,6 +15,7 @@ from exchange.http.problems import json_response
 from exchange.http.requests import read_nothing
 from exchange.settings import HttpSettings
 from exchange.store.catalogue import StoredDocument
+from exchange.store.events import note
 from exchange.store.health import OPERATOR, HealthRow, HealthRows
 from exchange.store.pings import utc
 from exchange.store.postgres import PostgresStore
@@ -41,6 +42,7 @@ class HealthDesk:
         await read_nothing(request, self.http)
         stored = await self._contract(request, kind, caller)
         await HealthRows(self.store.db).reset(stored.id)
+        await note(self.store.db, caller.name, "health_reset", f"{kind} {stored.body['slug']}")
         return await self._answer(stored)
 
     async def _contract(self, request: web.Request, kind: str, caller: Caller) -> StoredDocument:

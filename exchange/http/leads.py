@@ -232,7 +232,7 @@ class LeadDesk:
     async def find_leads(self, request: web.Request) -> web.Response:
         seller = await self._desk.seller(request)
         external_id = request.query.get("external_id")
-        if not external_id or set(request.query) - {"external_id"}:
+        if not external_id or "\0" in external_id or set(request.query) - {"external_id"}:
             raise Refusal(422, "invalid_request", "name the lead: ?external_id=…")
         rows = await self._house.store.leads_by_external_id(seller.id, external_id)
         return json_response({"items": [await self._seen(row) for row in rows], "next": None})

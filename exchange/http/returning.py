@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -17,6 +17,7 @@ from exchange.http.access import Caller
 from exchange.http.limits import read_object
 from exchange.http.paging import read_page
 from exchange.http.problems import Handler, json_response
+from exchange.http.receiving import Called
 from exchange.http.requests import invalid, read_model
 from exchange.ids import new_uuid, read_id, write_id
 from exchange.reasons import RefusedReason
@@ -34,7 +35,6 @@ from exchange.store.returns import (
 )
 from exchange.store.rows import Decision, ReturnRow, ReturnWish
 
-Handle = Callable[[web.Request, Caller], Awaitable[web.StreamResponse]]
 _LAST: Final = UUID(int=2**128 - 1)
 Note = Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")]
 
@@ -154,7 +154,7 @@ class ReturnDesk:
 
 
 def return_routes(
-    desk: ReturnDesk, on: Callable[[Handle], Handler], *, decides: bool
+    desk: ReturnDesk, on: Callable[[Called], Handler], *, decides: bool
 ) -> list[web.RouteDef]:
     """What buyers and admins ask of returns; who decides on them is an admin."""
     routes = [

@@ -162,6 +162,15 @@ class Database:
         async with self.connection() as connection:
             return await connection.execute(sql, *args)  # type: ignore[no-any-return]
 
+    def connections(self) -> dict[str, int]:
+        """How many the pool has open and idle, and may have."""
+        pool = self._pool
+        return {
+            "open": pool.get_size() if pool else 0,
+            "idle": pool.get_idle_size() if pool else 0,
+            "max": self._connections_max,
+        }
+
     async def close(self) -> None:
         if self._pool is None:
             return

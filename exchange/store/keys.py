@@ -1,14 +1,20 @@
 """API keys: 256 random bits, stored as a keyed HMAC, shown once, revocable."""
 
+import asyncio
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from exchange.sealing import Vault
 from exchange.store.database import Database
 
 _LIVE = "SELECT id, role, owner, digest FROM api_key WHERE revoked_at IS NULL"
 _PAGE = 500
+PASSING: Final = "try"  # begins the id of a key that lives for one request
+_SWEEP: Final = "DELETE FROM api_key WHERE id LIKE $1 AND created_at < now() - interval '5 minutes'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,24 @@ async def revoke_key(db: Database, key_id: str) -> bool:
 
 
 async def list_keys(db: Database) -> list[ListedKey]:
+    """Every key but passing ones, oldest first."""
     rows = await db.fetch(
-        "SELECT id, role, owner, created_at, revoked_at FROM api_key ORDER BY created_at, id"
+        """SELECT id, role, owner, created_at, revoked_at FROM api_key WHERE id NOT LIKE $1
+        ORDER BY created_at, id""",
+        f"{PASSING}%",
     )
     return [ListedKey(Key(r[0], r[1], r[2]), r[3], r[4]) for r in rows]
+
+
+@asynccontextmanager
+async def passing_key(db: Database, vault: Vault, role: str, owner: str) -> AsyncIterator[str]:
+    """A key that lives as long as it is used: for a request of ours in somebody's name. What a
+    crash left of one is swept by the next."""
+    key_id = f"{PASSING}{secrets.token_hex(4)}"
+    key = f"lx_{role}_{key_id}_{secrets.token_urlsafe(32)}"
+    await db.execute(_SWEEP, f"{PASSING}%")
+    await put_key(db, Key(key_id, role, owner), vault.key_digest(key))
+    try:
+        yield key
+    finally:
+        await asyncio.shield(db.execute("DELETE FROM api_key WHERE id = $1", key_id))

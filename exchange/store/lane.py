@@ -57,7 +57,7 @@ class Lane(Generic[Item, Result]):
         marks: Callable[[Item], Sequence[Hashable]] = lambda _item: (),
         contended: Result | None = None,
     ) -> None:
-        self._name = name
+        self.name = name
         self._run = run
         self._idle = list(links)
         self._batch_max = batch_max
@@ -69,7 +69,7 @@ class Lane(Generic[Item, Result]):
         self._drains: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
-        return f"<Lane {self._name} [{self.waiting} waiting]>"
+        return f"<Lane {self.name} [{self.waiting} waiting]>"
 
     @property
     def waiting(self) -> int:
@@ -88,12 +88,12 @@ class Lane(Generic[Item, Result]):
         Who is cancelled while his item waits is left out; once it is sent it goes on without him.
         """
         if len(self._waiting) >= self._waiting_max:
-            raise StoreUnavailable(f"the {self._name} queue is full")
+            raise StoreUnavailable(f"the {self.name} queue is full")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append(_Entry(item, future, self._marks(item), loop.time()))
         if self._idle:
-            drain = loop.create_task(self._drain(self._idle.pop()), name=f"lane {self._name}")
+            drain = loop.create_task(self._drain(self._idle.pop()), name=f"lane {self.name}")
             self._drains.add(drain)
             drain.add_done_callback(self._drains.discard)
         return await future

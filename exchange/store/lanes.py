@@ -53,6 +53,10 @@ class Lanes:
             if name in names:
                 await link.connection()
 
+    def waiting(self) -> dict[str, int]:
+        """Items that no call has taken yet, by lane."""
+        return {lane.name: lane.waiting for lane in self._lanes}
+
     async def close(self) -> None:
         """Let what was submitted finish, then disconnect."""
         for lane in self._lanes:

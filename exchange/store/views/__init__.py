@@ -1,0 +1,1 @@
+"""What pages read: one module a noun, each statement bounded and indexed."""
