@@ -155,6 +155,8 @@ async def _key(house: Served, role: str, owner: str = "") -> str:
     return out.decode().strip()
 
 
+_SIGN_INS: Final = 5
+
 # --- pages ----------------------------------------------------------------------------------------
 
 
@@ -171,11 +173,15 @@ async def _browser(house: Served, key: str) -> AsyncIterator[aiohttp.ClientSessi
     """Signed in with a key."""
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(cookie_jar=jar) as session:
-        async with session.post(
-            f"{house.office}/console/sign-in", data={"key": key}, headers={"Origin": house.office}, allow_redirects=False
-        ) as answer:  # fmt: skip
-            if answer.status != 303:
-                raise RuntimeError(f"the console let nobody in: {answer.status}")
+        for left in reversed(range(_SIGN_INS)):
+            async with session.post(
+                f"{house.office}/console/sign-in", data={"key": key}, headers={"Origin": house.office}, allow_redirects=False
+            ) as answer:  # fmt: skip
+                if answer.status == 303:
+                    break
+                if answer.status != 503 or not left:
+                    raise RuntimeError(f"the console let nobody in: {answer.status}")
+            await asyncio.sleep(1)  # a database that has just started on a million leads
         yield session
 
 

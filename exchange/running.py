@@ -25,7 +25,7 @@ from exchange.office.console.links import demo_link
 from exchange.sealing import Vault
 from exchange.settings import Settings
 from exchange.show import Board, line_of
-from exchange.store.keys import Key, put_key
+from exchange.store.keys import Key, set_key
 from exchange.store.postgres import PostgresStore
 from exchange.supervisor import Supervisor
 
@@ -138,7 +138,7 @@ async def _running(
         store = PostgresStore(supervisor.dsn, name="supervisor")
         try:
             if settings.admin_key is not None:
-                await put_key(
+                await set_key(
                     store.db, Key("admin", "admin", None), vault.key_digest(settings.admin_key)
                 )
             if demo:

@@ -13,6 +13,7 @@ from exchange.documents import MASK
 from exchange.errors import DocumentsInvalid
 from exchange.operating import settle_by_hand
 from exchange.store.audit import read_snapshot
+from exchange.store.keys import Key, find_key, set_key
 from exchange.watch import Watch
 from tests.making import SECRET
 from tests.offices import GUARD, Offices, a_buyer, a_contract, open_offices
@@ -117,6 +118,15 @@ NOBODYS_KEYS: list[Any] = [
     ({"role": "buyer", "owner": "roofquotes"}, {("owner", "not_found")}),
     ({"role": "seller", "owner": "a\0b"}, {("owner", "not_found")}),
 ]
+
+
+async def test_a_setting_has_one_key_at_a_time(offices: Offices) -> None:
+    """Given another, the one before is none any more; the same again changes nothing."""
+    db, key = offices.store.db, Key("admin", "admin", None)
+    for digest in (b"first", b"second", b"second"):
+        await set_key(db, key, digest)
+    assert key == await find_key(db, b"second")
+    assert await find_key(db, b"first") is None
 
 
 async def test_a_key_for_nobody_is_refused(offices: Offices) -> None:

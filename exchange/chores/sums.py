@@ -53,8 +53,8 @@ _OF_DAY: Final = "hour >= $1 AND hour < $1 + interval '24 hours'"
 _MAKE_DAY: Final = (
     f"INSERT INTO report_sum ({_SUM_KEY}, {_ALL}) " + _level("day", "seller", "report_hour", _DAY, _OF_DAY),
     f"INSERT INTO report_sum ({_SUM_KEY}, {_ALL}) " + _level("day", "contract", "report_hour", _DAY, f"{_OF_DAY} AND {_IS_ASKED}"),
-    # A contract's cells side by side: that is how they are read.
-    f"INSERT INTO report_day ({_DAY_KEY}, {_ALL}) " + _cells_of_day("report_hour", f"{_OF_DAY} AND {_IS_ASKED}") + " ORDER BY contract, seller",
+    # A seller's cells side by side: of one seller there are most to read.
+    f"INSERT INTO report_day ({_DAY_KEY}, {_ALL}) " + _cells_of_day("report_hour", f"{_OF_DAY} AND {_IS_ASKED}") + " ORDER BY seller, contract",
 )  # fmt: skip
 _STORED: Final = {
     "pings": f"SELECT {_KEY}, {_ALL} FROM report_hour WHERE hour = $1",

@@ -60,6 +60,18 @@ async def put_key(db: Database, key: Key, digest: bytes) -> None:
     )  # fmt: skip
 
 
+async def set_key(db: Database, key: Key, digest: bytes) -> None:
+    """Store the key that a setting gives: what the setting gave before is none any more, nor are
+    the sessions that were begun with it."""
+    await db.execute(
+        """WITH moved AS (UPDATE api_key SET digest = $2 WHERE id = $1 AND digest <> $2
+          AND NOT EXISTS (SELECT 1 FROM api_key WHERE digest = $2) RETURNING id)
+        DELETE FROM console_session USING moved WHERE key_id = moved.id""",
+        key.id, digest,
+    )  # fmt: skip
+    await put_key(db, key, digest)
+
+
 async def create_key(db: Database, vault: Vault, role: str, owner: str | None) -> tuple[str, str]:
     """A new key's id, and the key itself, which nobody can read again."""
     key_id = secrets.token_hex(4)

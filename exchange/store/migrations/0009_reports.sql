@@ -93,7 +93,10 @@ CREATE TABLE report_sum (
   posts bigint NOT NULL, accepted bigint NOT NULL, rejected bigint NOT NULL, not_sent bigint NOT NULL, waiting bigint NOT NULL,
   revenue bigint NOT NULL, payout bigint NOT NULL,
   returned bigint NOT NULL, returned_revenue bigint NOT NULL, returned_payout bigint NOT NULL,
-  PRIMARY KEY (by, span, start, seller, contract, vertical, currency)) WITH (fillfactor = 80);
+  PRIMARY KEY (by, span, start, seller, contract, vertical, currency)) PARTITION BY LIST (by);
+-- Sellers are few: apart from the contracts, their hours lie close together.
+CREATE TABLE report_sum_of_sellers PARTITION OF report_sum FOR VALUES IN ('seller') WITH (fillfactor = 80);
+CREATE TABLE report_sum_of_contracts PARTITION OF report_sum FOR VALUES IN ('contract') WITH (fillfactor = 80);
 CREATE INDEX report_sum_seller ON report_sum (seller, by, span, start) WHERE seller > 0;
 CREATE INDEX report_sum_contract ON report_sum (contract, by, span, start) WHERE contract > 0;
 
