@@ -226,6 +226,20 @@ def test_much_to_write_is_written_in_slices(folder: Path) -> None:
     assert (1200, 2402) == (len(counted), sum(counted.values()))
 
 
+def test_who_is_stopped_while_he_writes_loses_nothing(folder: Path) -> None:
+    """A worker that ends between two slices writes the rest as it leaves."""
+    metrics = worker("w0")
+    metrics.pinged(receipt(*[said(f"buyer-{number}") for number in range(1200)]))
+    writing = metrics.slices()
+    next(writing)
+    metrics.pinged(receipt(said("buyer-0"), said("buyer-1199")))
+    writing.close()
+    metrics.write()
+
+    found = scraped(folder)
+    assert 1202 == sum(value for name, value in found.items() if "exchange_buyer_pings" in name)
+
+
 BUYERS, CONTRACTS, SELLERS, VERTICALS, WORKERS = 40, 60, 5, 3, 2
 
 

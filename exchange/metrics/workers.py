@@ -170,17 +170,23 @@ class Metrics:
         for one in self._gathered:
             one.write()
         done = 0
-        for labels, cell in results.items():
-            child = self._children.get(labels)
-            if child is None:
-                buyer, result, reason_ = labels  # a bid that won has none
-                child = self._children[labels] = self.results.labels(buyer, result, reason_ or "")
-                done += _NEW
-            child.inc(cell[0])
-            done += 1
-            if done >= _SLICE:
-                done = 0
-                yield
+        try:
+            while results:
+                labels, cell = results.popitem()
+                child = self._children.get(labels)
+                if child is None:
+                    buyer, result, reason_ = labels  # a bid that won has none
+                    child = self.results.labels(buyer, result, reason_ or "")
+                    self._children[labels] = child
+                    done += _NEW
+                child.inc(cell[0])
+                done += 1
+                if done >= _SLICE:
+                    done = 0
+                    yield
+        finally:  # who is stopped in between loses nothing: the rest is written the next time
+            for labels, cell in results.items():
+                (self._results.get(labels) or self._begin(labels))[0] += cell[0]
 
     def closed(self, record: Mapping[str, Any]) -> None:
         if record["test"]:
