@@ -3,7 +3,10 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from exchange import veiling
 from exchange.veiling import veiled
 
 PERSON: dict[str, Any] = {
@@ -35,3 +38,15 @@ def test_of_very_many_values_nothing_is_kept() -> None:
     many = {"list": [f"value {n}" for n in range(201)]}
 
     assert "•••" == veiled("value 7 is known", many, ("list",))
+
+
+WORDS = st.text("aA1230 -+().é•ıſK", max_size=12)
+
+
+@given(st.lists(WORDS, max_size=6).map(" ".join), st.dictionaries(st.sampled_from("abcd"), WORDS))
+def test_the_quick_look_changes_nothing(said: str, fields: dict[str, str]) -> None:
+    for text in (said, " ".join([said, *fields.values()])):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(veiling, "_may_hold", lambda _text, _value: True)
+            plain = veiled(text, fields, fields)
+        assert plain == veiled(text, fields, fields)
