@@ -23,6 +23,7 @@ PERSONAL = ("phone", "email", "first_name", "last_name", "born", "drivers", "ok"
         ("duplicate of +15125550123", "duplicate of •••"),
         ("duplicate 15125550123, 5125550123", "duplicate •••, •••"),
         ("have (512) 555-0123 and +1 512.555.0123", "have ••• and •••"),
+        ("(512) 555-0123 is known", "••• is known"),
         ("JANE@example.com is known", "••• is known"),
         ("Ann O'Neil (jr cannot pay", "••• ••• cannot pay"),
         ("robert, licence 4711, born 19800517", "•••, licence •••, born •••"),
