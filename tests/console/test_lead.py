@@ -53,7 +53,7 @@ async def test_an_operator_sees_why_it_sold_where_it_did(desk: ConsoleOffice, tr
     )
     for words in (
         "bid 20.00 · won · 1st", "bid 12.00 · outbid · 2nd", "no bid", "timed out", "dns failed",
-        "rejected · 20.00", "accepted · 12.00", "deadline 500 ms",
+        "rejected · 20.00", "accepted · 12.00", "deadline 4,000 ms",
         "filtered A condition of the contract does not hold. filters.0: state eq", "no capacity",
         "paused",
     ):  # fmt: skip
