@@ -22,7 +22,7 @@ def create(
 ) -> None:
     """Create a user and print a link that lets it in once, to set a password."""
     from exchange.cli import fail, with_tool
-    from exchange.office.console.people import People
+    from exchange.office.console.entering.people import People
 
     async def body(tool: "Tool") -> None:
         problems = await People(tool.store.db, tool.vault).add(login, role, owner)
@@ -38,7 +38,7 @@ def create(
 def list_all() -> None:
     """Every user, the retired ones last."""
     from exchange.cli import with_tool
-    from exchange.office.console.people import People
+    from exchange.office.console.entering.people import People
 
     async def body(tool: "Tool") -> None:
         for one in await People(tool.store.db, tool.vault).all():
@@ -60,7 +60,7 @@ def list_all() -> None:
 def link(login: Login) -> None:
     """Print a link that lets a user in, once, within ten minutes."""
     from exchange.cli import fail, with_tool
-    from exchange.office.console.people import People
+    from exchange.office.console.entering.people import People
 
     async def body(tool: "Tool") -> None:
         if await People(tool.store.db, tool.vault).find(login) is None:
@@ -74,7 +74,7 @@ def link(login: Login) -> None:
 def reset(login: Login) -> None:
     """Take password, one-time codes and sessions away, and print a link."""
     from exchange.cli import fail, with_tool
-    from exchange.office.console.people import People
+    from exchange.office.console.entering.people import People
 
     async def body(tool: "Tool") -> None:
         if not await People(tool.store.db, tool.vault).reset(login):
@@ -89,7 +89,7 @@ def reset(login: Login) -> None:
 def retire(login: Login) -> None:
     """End a user's sessions and its login, for good."""
     from exchange.cli import fail, with_tool
-    from exchange.office.console.people import People
+    from exchange.office.console.entering.people import People
 
     async def body(tool: "Tool") -> None:
         if not await People(tool.store.db, tool.vault).retire(login):
@@ -101,7 +101,7 @@ def retire(login: Login) -> None:
 
 
 async def _print_link(tool: "Tool", login: str) -> None:
-    from exchange.office.console.links import make_link
+    from exchange.office.console.entering.links import make_link
 
     address = await make_link(
         tool.store.db, tool.vault, tool.settings, tool.settings.office_listen, login, by=_BY

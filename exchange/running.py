@@ -21,7 +21,7 @@ from exchange.demo import (
     start_buyers,
     stream,
 )
-from exchange.office.console.links import demo_link
+from exchange.office.console.entering.links import demo_link
 from exchange.sealing import Vault
 from exchange.settings import Settings
 from exchange.show import Board, line_of

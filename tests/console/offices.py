@@ -13,8 +13,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDictProxy
 
 from exchange.observe import Silent
-from exchange.office.console.people import People
-from exchange.office.console.sessions import Device
+from exchange.office.console.entering.people import People
+from exchange.office.console.entering.sessions import Device
 from exchange.office.server import Office
 from exchange.process import Orders
 from exchange.settings import Settings

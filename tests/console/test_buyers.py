@@ -194,7 +194,7 @@ async def test_a_buyer_asks_for_a_return_with_a_reason(desk: ConsoleOffice) -> N
 async def test_sales_are_turned_page_by_page(
     desk: ConsoleOffice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("exchange.office.console.buyers._SALES_PAGE", 1)
+    monkeypatch.setattr("exchange.office.console.demand.buyers._SALES_PAGE", 1)
     admin = await desk.signed_in("admin")
     first = await admin.get(f"{ACME}/sales")
     assert (True, False) == (desk.sold[1] in first.text, desk.sold[0] in first.text)

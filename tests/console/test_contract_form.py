@@ -14,7 +14,7 @@ import exchange.office.console
 from exchange.conditions import filter_problems, filter_value, ops_of
 from exchange.eligibility import compile_filter
 from exchange.fields import Field
-from exchange.office.console.conditions_form import fields_of, is_exact
+from exchange.office.console.demand.conditions_form import fields_of, is_exact
 from tests.console.contract_documents import FILTERS, FOREIGN, READ, several
 
 ASSETS = Path(exchange.office.console.__file__).parent / "assets"

@@ -65,7 +65,7 @@ async def test_a_long_list_is_turned_page_by_page(
     desk: ConsoleOffice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forwards and back, each contract once; the first page has nothing before it."""
-    monkeypatch.setattr("exchange.office.console.contracts.PAGE_SIZE", 2)
+    monkeypatch.setattr("exchange.office.console.demand.contracts.PAGE_SIZE", 2)
     await put(desk, *(("contract", a_contract(f"acme-{n}", "acme")) for n in "2345"))
     admin = await desk.signed_in("admin")
     seen = [await slugs(admin, query) for query in ("", "after=acme-2", "after=acme-4")]

@@ -9,9 +9,10 @@ from uuid import UUID
 
 import pytest
 
-from exchange.office.console import periods, totp
-from exchange.office.console.certificate import pretty
-from exchange.office.console.leads import PATH
+from exchange.office.console.demand.certificate import pretty
+from exchange.office.console.entering import totp
+from exchange.office.console.leads.listing import PATH
+from exchange.office.console.money import periods
 from exchange.store.views import walk
 from exchange.store.views.leads import Found, Names, find_leads
 from exchange.store.views.reports import Question, answer

@@ -220,9 +220,10 @@ async def test_a_seller_sees_neither_buyers_nor_bids_nor_margins(
 
 
 def main_of(page: Page) -> str:
-    """The page without its frame."""
+    """The page without its frame, its addresses, and the places of what is drawn (`x="2.40%"`)."""
     found = page.text.split('<main id="main"', 1)[1].split("</main>")[0]
-    return re.sub(r'\b(class|id|href|for)="[^"]*"', "", found)
+    found = re.sub(r'\b(class|id|href|for)="[^"]*"', "", found)
+    return re.sub(r'\b[a-z0-9]+="[0-9.]+%"', "", found)
 
 
 async def test_a_buyer_sees_its_own_part_alone(desk: ConsoleOffice, trade: Trade) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from exchange.ids import read_id
-from exchange.office.console import leads as leads_page
+from exchange.office.console.leads import listing as leads_page
 from exchange.store.rows import LeadState
 from exchange.store.views import walk as view
 from exchange.store.views.leads import find_leads, names_of
@@ -257,8 +257,8 @@ async def test_the_csv_has_every_lead_that_fits_and_no_formula(
     desk: ConsoleOffice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than a batch; a seller's text cannot become one of the spreadsheet's own."""
-    monkeypatch.setattr("exchange.office.console.export.BATCH", 8)
-    monkeypatch.setattr("exchange.office.console.export._LINES", 5)
+    monkeypatch.setattr("exchange.office.console.leads.export.BATCH", 8)
+    monkeypatch.setattr("exchange.office.console.leads.export._LINES", 5)
     await made(desk, 40)
     page = await (await desk.signed_in("admin")).get("/console/leads.csv?outcome=unsold")
     rows = list(csv.DictReader(io.StringIO(page.text)))

@@ -11,9 +11,9 @@ import pytest
 from aiohttp import ClientResponse, ClientSession, CookieJar
 
 from exchange.errors import Refusal
-from exchange.office.console import broadcast, live
-from exchange.office.console.broadcast import Broadcaster
-from exchange.office.console.live import funnel_of, tiles_of, to_cents
+from exchange.office.console.leads import broadcast, live
+from exchange.office.console.leads.broadcast import Broadcaster
+from exchange.office.console.leads.live import funnel_of, tiles_of, to_cents
 from exchange.office.console.viewer import Viewer
 from exchange.store.database import Database
 from exchange.store.views.live import DAY, HOUR, HOUSE, MINUTE, Tally, tally_minute, total

@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 
 from exchange.chores.balances import Balances
-from exchange.office.console.booking import booked, kinds_of, merged, place_after
-from exchange.office.console.periods import read_period
+from exchange.office.console.money.booking import booked, kinds_of, merged, place_after
+from exchange.office.console.money.periods import read_period
 from exchange.store.database import connect
 from exchange.store.views import money as view
 from tests.console.offices import ConsoleOffice
@@ -138,7 +138,7 @@ async def roll_up(desk: ConsoleOffice) -> None:
 
 async def test_the_balance_runs_through_every_page(desk: ConsoleOffice, monkeypatch: Any) -> None:
     """Each line has the balance after it, also across pages, of ties, and for a buyer's merged lines."""
-    monkeypatch.setattr("exchange.office.console.money.PAGE_SIZE", 3)
+    monkeypatch.setattr("exchange.office.console.money.accounts.PAGE_SIZE", 3)
     for _ in range(3):
         await desk.market.sale("zenith-1")
     await desk.market.sale("acme-1")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from exchange.office.console.passwords import hash_password, is_password, password_problem
+from exchange.office.console.entering.passwords import hash_password, is_password, password_problem
 
 
 def test_a_password_is_known_by_its_salted_hash() -> None:

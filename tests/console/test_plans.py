@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from exchange.apply import apply
-from exchange.office.console.cascade import cascade
+from exchange.office.console.supply.cascade import cascade
 from exchange.store.views.contracts import Listed
 from tests.console.offices import ConsoleOffice
 from tests.offices import GUARD, a_contract

@@ -10,8 +10,8 @@ import pytest
 
 from exchange.chores.cells import FIGURES, TIME_BOUNDS_MS
 from exchange.chores.rollup import RollUp
-from exchange.office.console import report_columns as columns
-from exchange.office.console.report_columns import Column, percentile
+from exchange.office.console.money import report_columns as columns
+from exchange.office.console.money.report_columns import Column, percentile
 from exchange.store.database import connect
 from exchange.store.views import reports as view
 from exchange.store.views.reports import GROUPS, Question
@@ -225,7 +225,7 @@ async def test_sorting_and_pages_are_in_the_address(
     up = [row["contract"] for row in await lines(browser, f"by=contract&sort=asked&{LAST_WEEK}")]
     assert len(down) > 2
     assert down[0] != up[0]
-    monkeypatch.setattr("exchange.office.console.reports.PAGE_SIZE", 1)
+    monkeypatch.setattr("exchange.office.console.money.reports.PAGE_SIZE", 1)
     seen, path = [], f"/console/reports?by=contract&sort=-asked&{LAST_WEEK}"
     while path:
         page = await browser.get(path)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from exchange.chores.rollup import RollUp
-from exchange.office.console.sellers import by_hour
+from exchange.office.console.supply.sellers import by_hour
 from exchange.store.views.sellers import Hour
 from tests.console.offices import ConsoleOffice
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from exchange.office.console import totp
+from exchange.office.console.entering import totp
 from exchange.office.console.frame import safe_next
 from exchange.store.keys import revoke_key
 from tests.console.offices import DEVICE, Browser, ConsoleOffice, Page

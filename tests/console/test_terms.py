@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from exchange.office.console import terms
-from exchange.office.console.certificate import dialogue
-from exchange.office.console.differences import changes
-from exchange.office.console.week import week_grid
+from exchange.office.console.demand import terms
+from exchange.office.console.demand.certificate import dialogue
+from exchange.office.console.demand.week import week_grid
+from exchange.office.console.parts.differences import changes
 
 
 @pytest.mark.parametrize(

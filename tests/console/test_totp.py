@@ -2,7 +2,7 @@
 
 import pytest
 
-from exchange.office.console import totp
+from exchange.office.console.entering import totp
 from tests.console.offices import ConsoleOffice
 
 # RFC 6238, appendix B: SHA-1, eight digits.

@@ -2,7 +2,7 @@
 
 import re
 
-from exchange.office.console.waterfall import SHOWN, Bar, waterfall
+from exchange.office.console.leads.waterfall import SHOWN, Bar, waterfall
 
 
 def bar(name: str = "acme", **more: object) -> Bar:

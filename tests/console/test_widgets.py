@@ -11,8 +11,8 @@ import pytest
 from markupsafe import Markup
 
 from exchange.office import console
-from exchange.office.console import charts, widgets
 from exchange.office.console.drawing import Assets
+from exchange.office.console.parts import charts, widgets
 
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 ASSETS = Path(console.__file__).parent / "assets"

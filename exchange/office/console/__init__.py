@@ -12,9 +12,9 @@ from aiohttp import web
 from buyers.guard import Guard
 from exchange.house import Transport
 from exchange.office.console.drawing import Assets, load_templates
+from exchange.office.console.entering.sessions import Sessions
 from exchange.office.console.frame import CONSOLE, Console, redirect, static_pages
 from exchange.office.console.mishaps import add_headers, pages_net
-from exchange.office.console.sessions import Sessions
 from exchange.sealing import Vault
 from exchange.settings import Settings
 from exchange.store.postgres import PostgresStore
@@ -23,22 +23,22 @@ __all__ = ["MODULES", "Console", "mount", "open_console", "pages_net"]
 
 MODULES: Final = (
     "api",
-    "live",
-    "leads",
-    "buyers",
-    "contracts",
-    "lead",
-    "export",
-    "money",
-    "reports",
-    "posting",
-    "sellers",
-    "plans",
-    "verticals",
-    "signing_in",
-    "account",
-    "users",
-    "keys",
+    "leads.live",
+    "leads.listing",
+    "demand.buyers",
+    "demand.contracts",
+    "leads.lead",
+    "leads.export",
+    "money.accounts",
+    "money.reports",
+    "supply.posting",
+    "supply.sellers",
+    "supply.plans",
+    "supply.verticals",
+    "entering.signing_in",
+    "entering.account",
+    "entering.users",
+    "entering.keys",
     "settings_page",
     "audit",
 )

@@ -7,8 +7,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from exchange.errors import Problem, Refusal
-from exchange.office.console.differences import Change, changes
 from exchange.office.console.frame import STAFF, Console, Viewer, page
+from exchange.office.console.parts.differences import Change, changes
 from exchange.store.catalogue import KINDS
 from exchange.store.views.audit import LAST, Changed, Wanted, changes_page, events_page
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from exchange.office.console import charts, widgets
+from exchange.office.console.parts import charts, widgets
 
 _HERE: Final = Path(__file__).parent
 _YEAR: Final = "public, max-age=31536000, immutable"

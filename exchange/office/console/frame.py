@@ -24,7 +24,7 @@ from exchange.errors import Refusal
 from exchange.house import Transport
 from exchange.office.console import noting
 from exchange.office.console.drawing import Assets
-from exchange.office.console.sessions import Device, Sessions
+from exchange.office.console.entering.sessions import Device, Sessions
 from exchange.office.console.viewer import EVERYONE, STAFF, Role, Viewer
 from exchange.sealing import Vault
 from exchange.settings import Settings

@@ -1,0 +1,1 @@
+"""Buyers and their contracts: pages, forms, terms in words."""

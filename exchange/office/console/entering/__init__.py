@@ -1,0 +1,1 @@
+"""Who gets in: users, sessions, keys, one-time links and codes."""

@@ -1,0 +1,1 @@
+"""The ledger, statements, what is not settled, and reports."""

@@ -1,0 +1,1 @@
+"""What pages are drawn with: pure functions from values to markup."""

@@ -1,0 +1,1 @@
+"""Sellers, verticals, plans, and the instructions for posting."""
