@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from exchange.chores.balances import Balances, horizon_of, next_step
-from exchange.chores.cells import FIGURES, TIME_BOUNDS_MS, PingSeen, hour_of, of_pings
+from exchange.chores.cells import FIGURES, TIME_BOUNDS_MS, PingSeen, add_pings, hour_of, no_cells
 from exchange.chores.rollup import RollUp
 from exchange.store.database import connect
 from exchange.store.rows import PingRow
@@ -303,8 +303,10 @@ def test_buckets_of_response_times_have_their_upper_bounds() -> None:
     def bucket(ms: float) -> list[int]:
         receipt = {"vertical": "v", "currency": "USD", "ranking": [], "offers": [],
                    "asked": [{"contract": "c", "result": "no_bid", "ms": ms}]}  # fmt: skip
-        cells, unread = of_pings([PingSeen(UUID(int=0), 1, None, orjson.dumps(receipt))], {"c": 5})
-        assert not unread
+        cells = no_cells()
+        assert not add_pings(
+            cells, [PingSeen(UUID(int=0), 1, None, orjson.dumps(receipt))], {"c": 5}
+        )
         found = next(cell for key, cell in cells.items() if key.contract == 5)
         return [number for number in range(1, 21) if found[FIGURES.index(f"t{number}")]]
 

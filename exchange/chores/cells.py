@@ -31,16 +31,29 @@ OF_SALES: Final = (
 FIGURES: Final = (*OF_PINGS, *OF_SALES)
 _PLACE: Final = {name: place for place, name in enumerate(FIGURES)}
 _T1: Final = _PLACE["t1"]
+_PINGS: Final = _PLACE["pings"]
+_QUOTES: Final = _PLACE["quotes"]
+_ASKED: Final = _PLACE["asked"]
+_BIDS: Final = _PLACE["bids"]
+_FIXED: Final = _PLACE["fixed"]
+_FAILED: Final = _PLACE["failed"]
+_WON: Final = _PLACE["won"]
+_BID_SUM: Final = _PLACE["bid_sum"]
 
 # Why no answer could be read. What is named here nowhere is our own: pool_full, call_broke, …
 _CLASSES: Final = {
-    "timed_out": "timed_out",
-    "unreachable": "unreachable", "dns_failed": "unreachable", "tls_failed": "unreachable",
-    "address_blocked": "unreachable", "connection_reset": "unreachable",
-    "garbled": "garbled", "oversized": "garbled", "buyer_http_error": "garbled",
+    reason: _PLACE[name]
+    for name, reasons in {
+        "timed_out": ("timed_out",),
+        "unreachable": (
+            "unreachable", "dns_failed", "tls_failed", "address_blocked", "connection_reset",
+        ),
+        "garbled": ("garbled", "oversized", "buyer_http_error"),
+    }.items()
+    for reason in reasons
 }  # fmt: skip
 _NEEDED: Final = {"vertical", "currency", "ranking", "asked", "offers"}
-_SAID: Final = {"bid": "bids", "no_bid": "no_bids", "invalid": "invalid"}
+_SAID: Final = {"bid": _BIDS, "no_bid": _PLACE["no_bids"], "invalid": _PLACE["invalid"]}
 
 
 class Key(NamedTuple):
@@ -72,52 +85,53 @@ def no_cells() -> Cells:
     return defaultdict(lambda: [0] * len(FIGURES))
 
 
-def of_pings(pings: Iterable[PingSeen], contracts: Mapping[str, int]) -> tuple[Cells, int]:
-    """`contracts`: ids by slug. A contract that nobody knows is not counted. Also how many receipts
-    were not such as the exchange writes: they are left out."""
-    cells, unread = no_cells(), 0
+def add_pings(cells: Cells, pings: Iterable[PingSeen], contracts: Mapping[str, int]) -> int:
+    """Count pings. `contracts`: ids by slug; a contract that nobody knows is not counted. Returns how
+    many receipts were not such as the exchange writes: they are left out."""
+    unread = 0
     for ping in pings:
         receipt = orjson.loads(ping.receipt)
         if receipt.keys() >= _NEEDED:
             _count(cells, ping, receipt, contracts)
         else:
             unread += 1
-    return cells, unread
+    return unread
 
 
 def _count(
     cells: Cells, ping: PingSeen, receipt: Mapping[str, Any], contracts: Mapping[str, int]
 ) -> None:
-    key = Key(hour_of(ping.id), receipt["vertical"], receipt["currency"], ping.seller, 0)
-    own = cells[key]
-    own[_PLACE["pings"]] += 1
-    own[_PLACE["quotes"]] += ping.price is not None
+    lead = (hour_of(ping.id), receipt["vertical"], receipt["currency"], ping.seller)
+    own = cells[Key(*lead, 0)]
+    own[_PINGS] += 1
+    own[_QUOTES] += ping.price is not None
     # Absent: from before leads were shared.
     winning = receipt.get("winning", min(1, len(receipt["ranking"])))
     won = {one["contract"] for one in receipt["ranking"][:winning]}
     for one in receipt["asked"]:
-        if contract := contracts.get(one["contract"]):
-            cell = cells[key._replace(contract=contract)]
+        slug = one["contract"]
+        if contract := contracts.get(slug):
+            cell = cells[Key(*lead, contract)]
             _count_asked(cell, one)
-            cell[_PLACE["won"]] += one["contract"] in won
+            cell[_WON] += slug in won
     for one in receipt["offers"]:
         if one["fixed"] and (contract := contracts.get(one["contract"])):
-            cell = cells[key._replace(contract=contract)]
-            cell[_PLACE["fixed"]] += 1
-            cell[_PLACE["bid_sum"]] += one["price"]
-            cell[_PLACE["won"]] += one["contract"] in won
+            cell = cells[Key(*lead, contract)]
+            cell[_FIXED] += 1
+            cell[_BID_SUM] += one["price"]
+            cell[_WON] += one["contract"] in won
 
 
 def _count_asked(cell: list[int], one: Mapping[str, Any]) -> None:
     """One contract's answer, or that there was none. Only answers have a response time."""
-    cell[_PLACE["asked"]] += 1
-    name = _SAID.get(one["result"])
-    if name is None:
-        cell[_PLACE[_CLASSES.get(one["reason"], "failed")]] += 1
+    cell[_ASKED] += 1
+    place = _SAID.get(one["result"])
+    if place is None:
+        cell[_CLASSES.get(one["reason"], _FAILED)] += 1
         return
-    cell[_PLACE[name]] += 1
-    if name == "bids":
-        cell[_PLACE["bid_sum"]] += one["price"]
+    cell[place] += 1
+    if place == _BIDS:
+        cell[_BID_SUM] += one["price"]
     if one["ms"] is not None:
         cell[_T1 + bisect_left(TIME_BOUNDS_MS, one["ms"])] += 1
 

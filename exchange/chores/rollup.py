@@ -19,11 +19,11 @@ from exchange.chores.cells import (
     Key,
     PingSeen,
     add,
+    add_pings,
     day_after,
     difference,
     hour_of,
     no_cells,
-    of_pings,
 )
 from exchange.chores.leader import Chore
 from exchange.chores.sums import add_cells, make_day, stored_cells
@@ -37,6 +37,7 @@ _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PART: Final = timedelta(minutes=5)  # of an hour's sales: what one statement reads
 _OVERLAP: Final = timedelta(minutes=10)  # no transaction takes so long
 SLICE_MAX: Final = 1000  # pings of one statement
+CELLS_MAX: Final = 20_000  # counted before they are booked: some 15 MB
 TURN_S: Final = 20.0  # then the other chores have theirs
 _FOR_PINGS: Final = 0.6  # of it at most, while there is more
 REST: Final = 0.5  # of what a slice took
@@ -127,25 +128,28 @@ class RollUp:
     # --- pings ------------------------------------------------------------------------------------
 
     async def _pings(self, connection: Any, contracts: Mapping[str, int]) -> bool:
-        """Count what is new. False: the turn was over before."""
+        """Count what is new. False: the turn was over before.
+
+        Slices are read one by one and booked together: a contract asked by a thousand pings is one row.
+        """
         loop = asyncio.get_running_loop()
         state = await connection.fetchrow(_STATE)
-        last, before = state["pings_upto"], state["now"] - LAG
+        booked = last = state["pings_upto"]
+        before = state["now"] - LAG
+        cells = no_cells()
         while True:
             began_s = loop.time()
             rows = await connection.fetch(_PINGS, last, before, self._slice_max)
             if rows:
-                cells = await _counted(rows, contracts)
-                async with connection.transaction():
-                    # First of all: an office that was quicker has counted these.
-                    if await connection.execute(_UPTO, rows[-1]["id"], last) == "UPDATE 0":
-                        return False
-                    await add_cells(connection, cells)
+                await _count(cells, rows, contracts)
                 last = rows[-1]["id"]
-            if len(rows) < self._slice_max:
-                return True
-            if self._is_over():
-                return False
+            is_all = len(rows) < self._slice_max
+            if last != booked and (is_all or self._is_over() or len(cells) >= CELLS_MAX):
+                if not await _book(connection, cells, booked, last):
+                    return False
+                booked, cells = last, no_cells()
+            if is_all or self._is_over():
+                return is_all
             await asyncio.sleep((loop.time() - began_s) * self._rest)
 
     async def _count_again(self, connection: Any, contracts: Mapping[str, int]) -> bool:
@@ -168,25 +172,24 @@ class RollUp:
         self, connection: Any, contracts: Mapping[str, int], hour: datetime
     ) -> bool:
         """Count an hour from its beginning, over several turns if it has to be, and book the difference."""
-        if self._recount is None or self._recount[0] != hour:
+        so_far, self._recount = self._recount, None  # what fails on the way begins anew
+        if so_far is None or so_far[0] != hour:
             first = await connection.fetchval("SELECT first_id($1)", hour)
-            self._recount = (hour, UUID(int=first.int - 1), no_cells())
-        _, last, cells = self._recount
+            so_far = (hour, UUID(int=first.int - 1), no_cells())
+        _, last, cells = so_far
         while True:
             rows = await connection.fetch(_PINGS, last, hour + _HOUR, self._slice_max)
-            for key, figures in (await _counted(rows, contracts)).items():
-                cells[key] = [a + b for a, b in zip(cells[key], figures, strict=True)]
+            await _count(cells, rows, contracts)
             if len(rows) < self._slice_max:
                 break
             last = rows[-1]["id"]
-            self._recount = (hour, last, cells)
             if self._is_over():
+                self._recount = (hour, last, cells)
                 return False
         async with connection.transaction():
             await connection.execute(_ALONE)
             stored = await stored_cells(connection, hour, "pings")
             await add_cells(connection, difference(cells, stored))
-        self._recount = None
         return True
 
     # --- what became of them ----------------------------------------------------------------------
@@ -265,10 +268,19 @@ async def _moved(connection: Any, waiting: Mapping[datetime, int], upto: datetim
     return {hour for hour in hours if known.get(hour, 0) != waiting.get(hour, 0)}
 
 
-async def _counted(rows: list[Any], contracts: Mapping[str, int]) -> Cells:
-    """In a thread: the office has pages to answer."""
+async def _count(cells: Cells, rows: list[Any], contracts: Mapping[str, int]) -> None:
+    """Add rows of pings to the cells. In a thread: the office has pages to answer."""
     pings = [PingSeen(*tuple(row)[:4]) for row in rows if not row["test"]]
-    cells, unread = await asyncio.to_thread(of_pings, pings, contracts)
+    unread = await asyncio.to_thread(add_pings, cells, pings, contracts)
     if unread:
         log.event("receipts left out of reports", logging.WARNING, count=unread)
-    return cells
+
+
+async def _book(connection: Any, cells: Cells, after: UUID, upto: UUID) -> bool:
+    """Add what the pings of (after, upto] came to. False: another office was quicker."""
+    async with connection.transaction():
+        # First of all: an office that was quicker has counted these.
+        if await connection.execute(_UPTO, upto, after) == "UPDATE 0":
+            return False
+        await add_cells(connection, cells)
+    return True
