@@ -134,7 +134,7 @@ class Worker:
         first = asyncio.FIRST_COMPLETED
         await asyncio.wait([told, loaded], timeout=_LISTEN_ANYWAY_S, return_when=first)
         await self.hearsay.begin()  # whom the others have given up
-        front = Front(self.house, self.sellers.pings, self.valve, self.settings.http.keepalive_s)
+        front = Front(self.house, self.sellers, self.valve, self.settings.http.keepalive_s)
         listeners = await front.listen(runner, host, port)
         await asyncio.wait([told, loaded], return_when=first)
         say_ready()

@@ -1,4 +1,4 @@
-"""The front door: usual pings are served or refused here, everything else is aiohttp's."""
+"""The front door: usual pings and leads are served here, everything else is aiohttp's."""
 
 import asyncio
 import math
@@ -13,8 +13,9 @@ from aiohttp import web
 from exchange.errors import Refusal
 from exchange.house import House
 from exchange.http.door import Front
-from exchange.http.pings import PingDesk
-from exchange.http.usual import Framing, UsualPing, is_one_ping, usual_ping
+from exchange.http.problems import Answer
+from exchange.http.sellers import SellerDesk
+from exchange.http.usual import Framing, Usual, is_one_ping, usual_request
 from exchange.http.valve import Valve
 from exchange.observe import Silent
 from exchange.pressure import Pressure
@@ -30,7 +31,7 @@ def a_request(path: str = "/v1/pings", body: bytes = BODY, *headers: bytes) -> b
 
 
 USUAL = [
-    # (bytes, whether they are one ping in the usual form)
+    # (bytes, whether they are one ping or lead in the usual form)
     (a_request(), True),
     (a_request(body=b""), True),
     (a_request().replace(b"Content-Length", b"CONTENT-LENGTH"), True),
@@ -40,7 +41,9 @@ USUAL = [
     (a_request()[:-1], False),  # the rest of its body is to come
     (a_request() + b"P", False),  # the next request has begun
     (a_request()[:40], False),
-    (a_request("/v1/leads"), False),
+    (a_request("/v1/leads"), True),
+    (a_request("/v1/leads", BODY, b"Idempotency-Key: 1"), False),
+    (a_request("/v1/leads/"), False),
     (a_request("/v1/pings?x=1"), False),
     (a_request("/v1/pings/ping_1"), False),
     (a_request().replace(b"POST", b"post"), False),
@@ -69,13 +72,13 @@ USUAL = [
 
 
 @pytest.mark.parametrize(("data", "usual"), USUAL, ids=range(len(USUAL)))
-def test_only_one_whole_ping_in_the_usual_form_is_known_as_one(data: bytes, usual: bool) -> None:
+def test_only_one_whole_request_in_the_usual_form_is_known_as_one(data: bytes, usual: bool) -> None:
     """What is unusual is read like any other request."""
-    found = usual_ping(data)
+    found = usual_request(data)
 
     assert usual is (found is not None)
-    assert found is None or is_one_ping(data)
     if found is not None:
+        assert found.is_lead is not is_one_ping(data)
         assert found.body == data.partition(b"\r\n\r\n")[2]
 
 
@@ -111,9 +114,9 @@ def test_the_quick_look_is_sure_where_a_ping_ends(data: bytes, framed: bool) -> 
 
 def test_what_is_read_of_a_ping() -> None:
     """The key as it stands, and the body."""
-    found = usual_ping(a_request("/v1/pings", BODY, b"authorization:  Bearer Abc=  "))
+    found = usual_request(a_request("/v1/pings", BODY, b"authorization:  Bearer Abc=  "))
 
-    assert found == UsualPing("Bearer Abc=", BODY)
+    assert found == Usual("Bearer Abc=", BODY)
 
 
 class Slow(Exception):
@@ -122,25 +125,31 @@ class Slow(Exception):
 
 @dataclass
 class Desk:
-    """Takes pings as the ping desk does; what their bodies say is what becomes of them."""
+    """Takes pings or leads as their desk does; what their bodies say is what becomes of them."""
 
+    path: str = "/v1/pings"
     seen: list[bytes] = field(default_factory=list)
     go: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def answer(self, authorization: str, raw: bytes, late: Callable[[], None]) -> bytes:
+    async def answer(
+        self, authorization: str, raw: bytes, late: Callable[[], None] | None = None
+    ) -> Answer:
         self.seen.append(raw)
         match orjson.loads(raw or b"null"):
             case "slow":
                 await self.go.wait()
             case "late":
+                assert late is not None
                 late()
                 await self.go.wait()
+            case "pending":
+                return Answer(b'{"outcome":"pending"}', 202, retry_after_s=2)
             case "refused":
                 raise Refusal(401, "unauthenticated")
             case "broken":
                 raise Slow
         said = orjson.loads(raw or b"null")
-        return orjson.dumps({"served": "/v1/pings", "key": authorization, "said": said})
+        return Answer(orjson.dumps({"served": self.path, "key": authorization, "said": said}))
 
 
 class Faults(Silent):
@@ -171,10 +180,11 @@ class Tap(Valve):
 
 @dataclass
 class Street:
-    """A door with its desk; aiohttp behind it answers everything at once, what is slow when let go."""
+    """A door with its desks; aiohttp behind it answers everything at once, what is slow when let go."""
 
     port: int
-    desk: Desk
+    pings: Desk
+    leads: Desk
     valve: Tap
     faults: Faults
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -188,31 +198,34 @@ class Street:
     def wall_s(self) -> float:
         return 1_790_000_000.5
 
-    def own(self, work: Coroutine[Any, Any, None], _name: str) -> None:
-        self.tasks.add(asyncio.create_task(work))
+    def own(self, work: Coroutine[Any, Any, None], _name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        return task
 
     async def behind(self, request: web.Request) -> web.Response:
         await request.read()
         if request.path == "/v1/slow":
-            await self.desk.go.wait()
+            await self.pings.go.wait()
         return web.json_response({"served": request.path})
 
 
 @pytest.fixture
 async def street() -> AsyncIterator[Street]:
-    street = Street(0, Desk(), Tap(), Faults())
+    street = Street(0, Desk(), Desk("/v1/leads"), Tap(), Faults())
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", street.behind)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    front = Front(cast("House", street), cast("PingDesk", street.desk), street.valve, 30.0)
+    front = Front(cast("House", street), cast("SellerDesk", street), street.valve, 30.0)
     listeners = await front.listen(runner, "127.0.0.1", 0)
     street.port = listeners[0].sockets[0].getsockname()[1]
     yield street
     for one in listeners:
         one.close()
     await runner.cleanup()
-    street.desk.go.set()
+    street.pings.go.set()
+    street.leads.go.set()
     if street.tasks:
         await asyncio.wait(street.tasks)
 
@@ -242,8 +255,8 @@ async def caller(street: Street) -> AsyncIterator[Caller]:
 GOOD = {"served": "/v1/pings", "key": "Bearer k", "said": "good"}
 
 
-def says(what: str) -> bytes:
-    return a_request("/v1/pings", orjson.dumps(what), b"Authorization: Bearer k")
+def says(what: str, path: str = "/v1/pings") -> bytes:
+    return a_request(path, orjson.dumps(what), b"Authorization: Bearer k")
 
 
 async def test_a_usual_ping_is_served_by_its_desk(street: Street, caller: Caller) -> None:
@@ -253,7 +266,7 @@ async def test_a_usual_ping_is_served_by_its_desk(street: Street, caller: Caller
         assert (200, GOOD) == await caller.hear()
         caller.send(a_request("/v1/other"))
         assert (200, {"served": "/v1/other"}) == await caller.hear()
-    assert 3 == len(street.desk.seen)
+    assert 3 == len(street.pings.seen)
 
 
 async def test_a_refusal_is_a_problem(street: Street, caller: Caller) -> None:
@@ -289,7 +302,7 @@ async def test_a_seller_whose_time_is_over_is_answered_once(street: Street, call
     caller.send(says("late"))
     status, document = await caller.hear()
     assert (503, "unavailable") == (status, document["code"])
-    street.desk.go.set()
+    street.pings.go.set()
     await asyncio.wait(street.tasks)
     caller.send(says("good"))
 
@@ -302,7 +315,7 @@ async def test_a_late_answer_is_not_the_next_pings(street: Street, caller: Calle
     assert 503 == (await caller.hear())[0]
     caller.send(says("slow"))
     await pass_through(street)
-    street.desk.go.set()
+    street.pings.go.set()
 
     status, document = await caller.hear()
     caller.send(says("good"))
@@ -320,7 +333,7 @@ async def test_who_pipelines_is_left_to_aiohttp(street: Street, caller: Caller) 
     caller.send(a_request("/v1/third"))
 
     assert "/v1/third" == (await caller.hear())[1]["served"]
-    assert [] == street.desk.seen
+    assert [] == street.pings.seen
 
 
 async def test_a_worker_that_stops_serves_nobody_here(street: Street, caller: Caller) -> None:
@@ -329,7 +342,7 @@ async def test_a_worker_that_stops_serves_nobody_here(street: Street, caller: Ca
     caller.send(says("good"))
 
     assert (200, {"served": "/v1/pings"}) == await caller.hear()
-    assert [] == street.desk.seen
+    assert [] == street.pings.seen
 
 
 READS = [
@@ -368,7 +381,7 @@ async def test_a_ping_goes_on_without_its_seller(street: Street, caller: Caller)
     await pass_through(street)
     caller.writer.transport.abort()
     await pass_through(street)
-    street.desk.go.set()
+    street.pings.go.set()
     done, _ = await asyncio.wait(street.tasks)
 
     assert [None] == [task.exception() for task in done]
@@ -384,7 +397,7 @@ async def test_what_comes_while_a_ping_is_served_waits_its_turn(
     for part in (a_request("/v1/other")[:30], a_request("/v1/other")[30:], says("good")):
         caller.send(part)
         await pass_through(street)
-    street.desk.go.set()
+    street.pings.go.set()
 
     answers = [await caller.hear() for _ in range(3)]
 
@@ -404,15 +417,52 @@ async def test_half_of_the_pings_are_refused_and_the_connection_lives_on(
         assert document.get("code") == ("overloaded" if status == 503 else None)
 
     assert [200, 503] * 3 == statuses
-    assert 3 == len(street.desk.seen)
+    assert 3 == len(street.pings.seen)
 
 
 async def test_leads_are_never_refused_here(street: Street, caller: Caller) -> None:
     """A quote was given for them."""
     street.valve.refusals = [True] * 5
     for _ in range(5):
-        caller.send(a_request("/v1/leads"))
-        assert 200 == (await caller.hear())[0]
+        caller.send(says("good", "/v1/leads"))
+        assert (200, GOOD | {"served": "/v1/leads"}) == await caller.hear()
+    assert 5 == len(street.leads.seen)
+
+
+async def test_a_lead_whose_buyer_has_not_said_yet(street: Street, caller: Caller) -> None:
+    caller.send(says("pending", "/v1/leads"))
+    head = (await caller.reader.readuntil(b"\r\n\r\n")).decode()
+
+    assert head.startswith("HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\n")
+    assert "\r\nRetry-After: 2\r\n" in head
+
+
+async def test_a_lead_is_stopped_when_its_seller_hangs_up(street: Street, caller: Caller) -> None:
+    """Though he had sent the next one already: it is for the desk to say what can be stopped."""
+    caller.send(says("slow", "/v1/leads"))
+    await pass_through(street)
+    caller.send(says("good", "/v1/leads"))
+    await pass_through(street)
+    caller.writer.transport.abort()
+    done, _ = await asyncio.wait(street.tasks)
+
+    assert [True] == [task.cancelled() for task in done]
+    assert 1 == len(street.leads.seen)
+
+
+async def test_who_hangs_up_after_a_lead_does_not_stop_his_ping(
+    street: Street, caller: Caller
+) -> None:
+    caller.send(says("good", "/v1/leads"))
+    await caller.hear()
+    caller.send(says("slow"))
+    await pass_through(street)
+    caller.writer.transport.abort()
+    await pass_through(street)
+    street.pings.go.set()
+    done, _ = await asyncio.wait(street.tasks)
+
+    assert not any(task.cancelled() for task in done)
 
 
 async def test_no_refusal_overtakes_an_answer(street: Street, caller: Caller) -> None:
@@ -422,7 +472,7 @@ async def test_no_refusal_overtakes_an_answer(street: Street, caller: Caller) ->
     await pass_through(street)
     caller.send(says("good"))
     await pass_through(street)
-    street.desk.go.set()
+    street.pings.go.set()
 
     answers = [await caller.hear() for _ in range(2)]
 

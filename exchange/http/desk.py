@@ -1,7 +1,7 @@
 """What every seller's request passes: key, rate, body, idempotency; and how a ping is found."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from aiohttp import web
@@ -12,14 +12,14 @@ from exchange.house import House
 from exchange.http.access import KeyRing, authorization, seller_of, spend_rate
 from exchange.http.idempotency import claim, free_later, read_key, release
 from exchange.http.limits import read_object
-from exchange.http.problems import unavailable
+from exchange.http.problems import Answer, unavailable
 from exchange.ids import read_id
 from exchange.sellers import Seller
 from exchange.store.rows import ClaimKey, FoundPing
 
 _AFTER_S: Final = 0.03  # whoever waits for a deadline himself is a little earlier
 
-Run = Callable[[ClaimKey | None], Awaitable[web.Response]]
+Run = Callable[[ClaimKey | None], Awaitable[Answer]]
 
 
 class Desk:
@@ -67,14 +67,18 @@ class Desk:
         run: Run,
         *,
         goes_on: bool = False,
-    ) -> web.Response:
+    ) -> Answer:
         """Run a request once per key, and leave the key as the contract says after a refusal; 503
         when the seller's time ends first, which stops what a seller who hangs up would stop.
 
         `goes_on`: when the seller hangs up, the run itself sees to the key.
         """
-        left_s = deadline.left_ms(self.house.now_s()) / 1000
         work = self._once(request, seller, body, deadline, run, goes_on=goes_on)
+        return await self.in_time(work, deadline)
+
+    async def in_time(self, work: Coroutine[Any, Any, Answer], deadline: Deadline) -> Answer:
+        """What comes of the work, which is stopped when the seller's time ends first: 503."""
+        left_s = deadline.left_ms(self.house.now_s()) / 1000
         return await self.house.within(work, left_s + _AFTER_S, "request")
 
     async def _once(
@@ -86,13 +90,13 @@ class Desk:
         run: Run,
         *,
         goes_on: bool,
-    ) -> web.Response:
+    ) -> Answer:
         key = read_key(request, seller, self.house.new_uuid())
         if key is not None:
             early = deadline.less(self.house.settings.post.tail_ms)
             replay = await claim(self.house, key, body, early)
             if replay is not None:
-                return replay.response
+                return replay.answer
         try:
             return await run(key)
         except Refusal as refusal:

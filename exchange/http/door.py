@@ -1,13 +1,14 @@
-"""The front door of a worker: usual pings are refused or served without being read twice.
+"""The front door of a worker: usual pings and leads are served without being read twice.
 
-Every connection is aiohttp's. Before it reads what came in, the door has a look: a ping in the usual
-form goes straight to the ping desk, and is answered here; everything else goes on to aiohttp. It is
+Every connection is aiohttp's. Before it reads what came in, the door has a look: a ping or a lead in the
+usual form goes straight to its desk, and is answered here; everything else goes on to aiohttp. It is
 the same desk and the same answer, at a third of the cost. And when more pings come than can be
 served in time, the refusals must cost next to nothing, or they would be what the time is spent on.
 Leads are never refused here: a quote was given for them.
 """
 
 import asyncio
+from collections.abc import Coroutine, Mapping
 from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
@@ -18,12 +19,13 @@ from aiohttp import web
 
 from exchange.errors import Refusal
 from exchange.house import House
-from exchange.http.pings import PingDesk
-from exchange.http.problems import problem_body, problem_headers, refusal_of, unavailable
-from exchange.http.usual import Framing, UsualPing, is_one_ping, usual_ping
+from exchange.http.problems import Answer, problem_body, problem_headers, refusal_of, unavailable
+from exchange.http.sellers import SellerDesk
+from exchange.http.usual import Framing, Usual, is_one_ping, usual_request
 from exchange.http.valve import Valve
 
-_ROUTE: Final = "POST /v1/pings"
+_PINGS: Final = "POST /v1/pings"
+_LEADS: Final = "POST /v1/leads"
 _LISTENERS: Final = 64
 _BACKLOG: Final = 128  # connections that wait to be accepted, for each of them
 
@@ -31,13 +33,14 @@ _BACKLOG: Final = 128  # connections that wait to be accepted, for each of them
 class Front:
     """What all doors of a worker share."""
 
-    def __init__(self, house: House, pings: PingDesk, valve: Valve, keepalive_s: float) -> None:
+    def __init__(self, house: House, desk: SellerDesk, valve: Valve, keepalive_s: float) -> None:
         self.house = house
-        self.pings = pings
+        self.desk = desk
         self.valve = valve
         self.keepalive_s = keepalive_s
         # A connection that waits for an answer is not idle.
-        self.patience_s = house.settings.ping.max_wait_limit_ms / 1000 + keepalive_s
+        waits = house.settings.ping.max_wait_limit_ms, house.settings.post.max_wait_limit_ms
+        self.patience_s = max(waits) / 1000 + keepalive_s
         self._date: tuple[int, bytes] = (0, b"")
         self._overloaded: tuple[int, bytes] = (0, b"")
 
@@ -63,22 +66,34 @@ class Front:
             port = found[0].sockets[0].getsockname()[1]  # where it was 0
         return found
 
-    async def serve(self, ping: UsualPing, door: "Door") -> None:
+    async def serve_ping(self, ping: Usual, door: "Door") -> None:
         """Run a ping to its end, whether or not its seller stays."""
         late = partial(door.answer_late, ping)
+        work = self.desk.pings.answer(ping.authorization, ping.body, late)
         try:
-            answer = await self.pings.answer(ping.authorization, ping.body, late)
-        except Exception as error:  # noqa: BLE001 - told, counted and answered as under the net
-            door.answer(ping, *self.refused(refusal_of(error, self.house.observer, _ROUTE)))
-        else:
-            door.answer(ping, 200, answer)
+            door.answer(ping, *await self._answered(_PINGS, work))
         finally:
             self.valve.answered += 1
+
+    async def serve_lead(self, lead: Usual, door: "Door") -> None:
+        """Until it is answered. To be cancelled when its seller hangs up."""
+        work = self.desk.leads.answer(lead.authorization, lead.body)
+        door.answer(lead, *await self._answered(_LEADS, work))
+
+    async def _answered(
+        self, route: str, work: Coroutine[Any, Any, Answer]
+    ) -> tuple[int, bytes, str]:
+        """Status, body and further headers, as under the net."""
+        try:
+            done = await work
+        except Exception as error:  # noqa: BLE001 - told, counted and answered
+            return self.refused(refusal_of(error, self.house.observer, route))
+        return done.status, done.body, _lines(done.headers)
 
     def refused(self, refusal: Refusal) -> tuple[int, bytes, str]:
         """A refusal's status, document and further headers; it is counted."""
         self.house.observer.refused(refusal.code)
-        return refusal.status, orjson.dumps(problem_body(refusal)), _headers(refusal)
+        return refusal.status, orjson.dumps(problem_body(refusal)), _lines(problem_headers(refusal))
 
     def overloaded(self) -> bytes:
         """The response to a ping that is one too many; made once a second."""
@@ -86,7 +101,8 @@ class Front:
         if self._overloaded[0] != now_s:
             refusal = Refusal(503, "overloaded", retry_after_s=1)
             document = orjson.dumps(problem_body(refusal))
-            self._overloaded = now_s, self.render(503, document, _headers(refusal))
+            headers = _lines(problem_headers(refusal))
+            self._overloaded = now_s, self.render(503, document, headers)
         return self._overloaded[1]
 
     def render(self, status: int, body: bytes, headers: str = "") -> bytes:
@@ -94,7 +110,7 @@ class Front:
         now_s = int(self.house.wall_s())
         if self._date[0] != now_s:
             self._date = now_s, formatdate(now_s, usegmt=True).encode()
-        kind = b"application/json" if status == 200 else b"application/problem+json"
+        kind = b"application/json" if status < 300 else b"application/problem+json"
         return b"%bContent-Type: %b\r\nDate: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
             _STATUS_LINES[status],
             kind,
@@ -110,25 +126,27 @@ _STATUS_LINES: Final = {
 }
 
 
-def _headers(refusal: Refusal) -> str:
-    return "".join(f"{name}: {value}\r\n" for name, value in problem_headers(refusal).items())
+def _lines(headers: Mapping[str, str]) -> str:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
 class Door(web.RequestHandler):
     """One seller's connection."""
 
-    __slots__ = ("_framing", "_front", "_held", "_serving")
+    __slots__ = ("_framing", "_front", "_held", "_lead", "_serving")
 
     def __init__(self, server: web.Server, front: Front, **options: Any) -> None:
         super().__init__(server, **options)
         self._front = front
         self._framing = Framing()  # of what aiohttp has been given
-        self._serving: UsualPing | None = None  # that has not been answered
+        self._serving: Usual | None = None  # that has not been answered
+        self._lead: asyncio.Task[Any] | None = None  # that is stopped when its seller hangs up
         self._held: list[bytes] = []  # what came meanwhile
 
     def data_received(self, data: bytes) -> None:
         if self._serving is not None:
-            if not self._held and self.transport is not None:
+            # Not at the first: who reads no more does not hear either that the seller has hung up.
+            if len(self._held) == 1 and self.transport is not None:
                 self.transport.pause_reading()
             self._held.append(data)
             return
@@ -140,32 +158,41 @@ class Door(web.RequestHandler):
             self._next_keepalive_close_time = now_s + front.keepalive_s
             self.transport.write(front.overloaded())
             return
-        ping = usual_ping(data) if waits else None
-        if ping is None:
+        found = usual_request(data) if waits else None
+        if found is None:
             self._framing.read(data)
             super().data_received(data)
             return
-        front.valve.let_in()
         self._next_keepalive_close_time = now_s + front.patience_s
-        self._serving = ping
-        front.house.own(front.serve(ping, self), "ping")
+        self._serving = found
+        if found.is_lead:
+            self._lead = front.house.own(front.serve_lead(found, self), "lead")
+        else:
+            front.valve.let_in()
+            front.house.own(front.serve_ping(found, self), "ping")
 
-    def answer(self, ping: UsualPing, status: int, body: bytes, headers: str = "") -> None:
-        """Answer this ping, if it still waits for it; what came meanwhile has its turn."""
-        if self._serving is not ping:  # it was answered late, and another may be waiting now
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._lead is not None:
+            self._lead.cancel()
+        super().connection_lost(exc)
+
+    def answer(self, found: Usual, status: int, body: bytes, headers: str = "") -> None:
+        """Answer this request, if it still waits for it; what came meanwhile has its turn."""
+        if self._serving is not found:  # it was answered late, and another may be waiting now
             return
-        self._serving = None
+        self._serving = self._lead = None
         transport = self.transport
         if transport is None:  # its seller has gone
             return
         transport.write(self._front.render(status, body, headers))
         self._next_keepalive_close_time = self._loop.time() + self._front.keepalive_s
         if self._held:
-            held, self._held = b"".join(self._held), []
-            transport.resume_reading()
-            self.data_received(held)
+            held, self._held = self._held, []
+            if len(held) > 1:
+                transport.resume_reading()
+            self.data_received(b"".join(held))
 
-    def answer_late(self, ping: UsualPing) -> None:
+    def answer_late(self, ping: Usual) -> None:
         """The seller's time is over, whatever becomes of his ping."""
         if self._serving is ping:
             self.answer(ping, *self._front.refused(unavailable()))

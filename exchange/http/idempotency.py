@@ -11,7 +11,7 @@ from aiohttp import web
 from exchange.deadline import Deadline
 from exchange.errors import Refusal, StoreUnavailable
 from exchange.house import House
-from exchange.http.problems import json_response
+from exchange.http.problems import Answer
 from exchange.http.waiting import answer_of_lead
 from exchange.sellers import Seller
 from exchange.store.rows import Claim, ClaimKey
@@ -27,7 +27,7 @@ _FREE_AFTER: Final = frozenset(
 class Replay:
     """What a key was answered before, or is being answered now."""
 
-    response: web.Response
+    answer: Answer
 
 
 def read_key(request: web.Request, seller: Seller, run: UUID) -> ClaimKey | None:
@@ -99,10 +99,10 @@ def _kept(refusal: Refusal) -> dict[str, Any]:
     return {"code": refusal.code, "detail": refusal.detail}
 
 
-def _stored(found: Claim) -> web.Response:
+def _stored(found: Claim) -> Answer:
     assert found.status is not None
     assert found.answer is not None
     if found.status != 200:
         kept = orjson.loads(found.answer)["problem"]
         raise Refusal(found.status, kept["code"], kept["detail"])
-    return json_response(found.answer)
+    return Answer(found.answer)

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,8 +15,9 @@ from exchange.deadline import Deadline
 from exchange.ending import known_attempt, sold_answer, stored_request
 from exchange.errors import ClaimLost, Refusal, StoreUnavailable
 from exchange.http.desk import Desk, wait_ms
+from exchange.http.limits import parse_object
 from exchange.http.pings import store_ping
-from exchange.http.problems import json_response
+from exchange.http.problems import Answer, json_response
 from exchange.http.requests import ReadPing, find_market, read_ping, read_post, read_post_fields
 from exchange.http.waiting import answer_of_lead, lead_timeline, pending
 from exchange.ids import read_id, write_id
@@ -38,18 +40,38 @@ class LeadDesk:
     async def post_lead(self, request: web.Request) -> web.Response:
         began_s = self._house.now_s()
         seller, body = await self._desk.enter(request)
+        deadline = self._deadline(seller, body, began_s)
+        run = partial(self._run, seller, body, began_s, deadline)
+        return (await self._desk.once(request, seller, body, deadline, run)).response()
+
+    async def answer(self, authorization: str, raw: bytes) -> Answer:
+        """A lead without an Idempotency-Key from its bytes to its answer; to be cancelled when its
+        seller hangs up. Raises Refusal and StoreUnavailable."""
+        began_s = self._house.now_s()
+        seller = await self._desk.admit(authorization)
+        body = parse_object(raw, self._house.settings.http.body_bytes_max)
+        self._desk.must_be_there()
+        deadline = self._deadline(seller, body, began_s)
+        return await self._desk.in_time(self._run(seller, body, began_s, deadline, None), deadline)
+
+    def _deadline(self, seller: Seller, body: dict[str, Any], began_s: float) -> Deadline:
+        """When the seller must be answered. Refuses with 403 a vertical that is not his."""
         if "ping_id" not in body:
             find_market(body, seller, self._house.catalogue)
         settings = self._house.settings.post
         time_ms = wait_ms(body, settings.max_wait_ms, settings.max_wait_limit_ms)
-        deadline = Deadline.after(began_s, time_ms)
+        return Deadline.after(began_s, time_ms)
 
-        async def run(key: ClaimKey | None) -> web.Response:
-            if "ping_id" in body:
-                return await self._two_steps(seller, body, began_s, deadline, key)
-            return await self._one_step(seller, body, began_s, deadline, key)
-
-        return await self._desk.once(request, seller, body, deadline, run)
+    async def _run(
+        self,
+        seller: Seller,
+        body: dict[str, Any],
+        began_s: float,
+        deadline: Deadline,
+        key: ClaimKey | None,
+    ) -> Answer:
+        steps = self._two_steps if "ping_id" in body else self._one_step
+        return await steps(seller, body, began_s, deadline, key)
 
     async def _one_step(
         self,
@@ -58,7 +80,7 @@ class LeadDesk:
         began_s: float,
         deadline: Deadline,
         key: ClaimKey | None,
-    ) -> web.Response:
+    ) -> Answer:
         house = self._house
         read = read_ping(body, seller, house.catalogue, house.vault, one_step=True)
         self._admit()
@@ -101,7 +123,7 @@ class LeadDesk:
         began_s: float,
         deadline: Deadline,
         key: ClaimKey | None,
-    ) -> web.Response:
+    ) -> Answer:
         house = self._house
         ping = await self._desk.find_ping(seller, body.get("ping_id"))
         if ping.lead_id is not None:
@@ -142,9 +164,7 @@ class LeadDesk:
         )
         return await self._sell(lead, envelope.external_id or record["external_id"], key)
 
-    async def _sell(
-        self, lead: Lead, external_id: str | None, key: ClaimKey | None
-    ) -> web.Response:
+    async def _sell(self, lead: Lead, external_id: str | None, key: ClaimKey | None) -> Answer:
         """Store the lead, sell it as owned work, and answer by the deadline whatever it does."""
         house = self._house
         try:
@@ -172,7 +192,7 @@ class LeadDesk:
             raise
         sound = work.done() and not work.cancelled() and work.exception() is None
         if sound and (answer := work.result()) is not None:
-            return json_response(answer)
+            return Answer(answer)
         if progress.intents:
             return pending(lead.id, lead.ping_id, test=lead.test)
         progress.gone = True  # nothing has left, and now nothing will
@@ -204,7 +224,7 @@ class LeadDesk:
 
     async def _posted_before(
         self, lead_id: UUID, deadline: Deadline, key: ClaimKey | None
-    ) -> web.Response:
+    ) -> Answer:
         """A ping that was posted before: its first answer, whatever is sent now."""
         if key is not None:
             await self._house.store.tie_claim(key, lead_id)

@@ -16,7 +16,7 @@ from exchange.house import House
 from exchange.http.desk import Desk, wait_ms
 from exchange.http.idempotency import free_later
 from exchange.http.limits import parse_object
-from exchange.http.problems import json_response, unavailable
+from exchange.http.problems import Answer, json_response, unavailable
 from exchange.http.requests import find_market, read_ping
 from exchange.http.valve import Valve
 from exchange.lead import Asking, Auction
@@ -40,7 +40,7 @@ class PingDesk:
         seller, body = await self._desk.enter(request)
         deadline = self._deadline(seller, body, began_s)
 
-        async def run(key: ClaimKey | None) -> web.Response:
+        async def run(key: ClaimKey | None) -> Answer:
             asking = self._read(seller, body)
             self._let_in()
             work = self._house.own(self._ping(asking, deadline, began_s, key), "ping")
@@ -49,11 +49,12 @@ class PingDesk:
             self._valve.answered += 1
             if not work.done():
                 raise unavailable()
-            return json_response(work.result())
+            return Answer(work.result())
 
-        return await self._desk.once(request, seller, body, deadline, run, goes_on=True)
+        done = await self._desk.once(request, seller, body, deadline, run, goes_on=True)
+        return done.response()
 
-    async def answer(self, authorization: str, raw: bytes, late: Callable[[], None]) -> bytes:
+    async def answer(self, authorization: str, raw: bytes, late: Callable[[], None]) -> Answer:
         """A ping without an Idempotency-Key from its bytes to its answer, in the task that owns it.
 
         `late` is called when the seller's time ends first; the ping goes on. Raises Refusal and
@@ -67,7 +68,7 @@ class PingDesk:
         asking = self._read(seller, body)
         timer = asyncio.get_running_loop().call_at(deadline.at_s, late)
         try:
-            return await self._ping(asking, deadline, began_s, None)
+            return Answer(await self._ping(asking, deadline, began_s, None))
         finally:
             timer.cancel()
 

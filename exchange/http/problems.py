@@ -1,6 +1,7 @@
 """Refusals as RFC 9457 problems, and the last net under every handler."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +13,22 @@ from exchange.observe import Observer
 from exchange.reasons import REASONS
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a seller is answered, before it is HTTP."""
+
+    body: bytes
+    status: int = 200
+    retry_after_s: int | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {} if self.retry_after_s is None else {"Retry-After": str(self.retry_after_s)}
+
+    def response(self) -> web.Response:
+        return json_response(self.body, self.status, self.headers)
 
 
 def json_response(

@@ -1,4 +1,4 @@
-"""Knows the one request that nearly all are: a ping, whole, in the usual form.
+"""Knows the two requests that nearly all are: a ping or a lead, whole, in the usual form.
 
 Whatever is unusual in any way is nobody's loss: it is read by aiohttp, as every other request.
 """
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _START: Final = b"POST /v1/pings HTTP/1.1\r\n"
+_LEAD: Final = b"POST /v1/leads HTTP/1.1\r\n"  # as long
 # RFC 9110: a name is a token, a value has no control characters; no folded lines, no bare line feeds.
 _FIELDS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n")
 _HEAD_MAX: Final = 8192
@@ -28,7 +29,7 @@ _BODY: Final = re.compile(
 
 def is_one_ping(data: bytes) -> bool:
     """Whether these bytes are exactly one ping on a connection that stays: a quicker look than
-    `usual_ping`, for who is refused. False does not say that they are not."""
+    `usual_request`, for who is refused. False does not say that they are not."""
     end = data.find(b"\r\n\r\n", len(_START) - 2, _HEAD_MAX) + 2
     if end < 2 or not data.startswith(_START):
         return False
@@ -41,14 +42,18 @@ def is_one_ping(data: bytes) -> bool:
 
 
 @dataclass(slots=True)
-class UsualPing:
+class Usual:
+    """A request as it came."""
+
     authorization: str  # the header's value; "" without one
     body: bytes
+    is_lead: bool = False  # else it is a ping
 
 
-def usual_ping(data: bytes) -> UsualPing | None:
-    """The ping, if these bytes are exactly one: no rest of another request, no part of the next."""
-    if not data.startswith(_START):
+def usual_request(data: bytes) -> Usual | None:
+    """The request, if these bytes are exactly one: no rest of another, no part of the next."""
+    is_lead = data.startswith(_LEAD)
+    if not is_lead and not data.startswith(_START):
         return None
     found = _FIELDS.match(data, len(_START), _HEAD_MAX)
     if found is None:
@@ -67,9 +72,10 @@ def usual_ping(data: bytes) -> UsualPing | None:
         or len(data) != found.end() + int(length)
     ):
         return None
-    return UsualPing(
+    return Usual(
         authorization=fields.get(b"authorization", b"").decode("latin-1"),
         body=data[found.end() :],
+        is_lead=is_lead,
     )
 
 

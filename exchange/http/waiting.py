@@ -5,19 +5,19 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from aiohttp import web
+import orjson
 
 from buyers.money import format_micros
 from exchange.deadline import Deadline
 from exchange.house import House
-from exchange.http.problems import json_response
+from exchange.http.problems import Answer
 from exchange.ids import write_id
 from exchange.store.rows import AttemptRow, AttemptState, LeadRow, LeadState, Reversal
 
 _LOOK_EVERY_S: Final = 0.05
 
 
-async def answer_of_lead(house: House, lead_id: UUID, deadline: Deadline) -> web.Response | None:
+async def answer_of_lead(house: House, lead_id: UUID, deadline: Deadline) -> Answer | None:
     """The final answer, waited for until the deadline; then 202 if an intent exists.
 
     None: the lead is gone, or nothing of it has begun yet. A lead that only waits for its buyer's
@@ -28,7 +28,7 @@ async def answer_of_lead(house: House, lead_id: UUID, deadline: Deadline) -> web
         if row is None or row.state is LeadState.GONE:
             return None
         if row.answer is not None:
-            return json_response(row.answer)
+            return Answer(row.answer)
         attempts = await house.store.attempts(lead_id)
         waits = any(one.state is AttemptState.UNCONFIRMED for one in attempts)
         if waits or deadline.left_ms(house.now_s()) <= 0:
@@ -37,14 +37,14 @@ async def answer_of_lead(house: House, lead_id: UUID, deadline: Deadline) -> web
         await asyncio.sleep(min(_LOOK_EVERY_S, left_s))
 
 
-def pending(lead_id: UUID, ping_id: UUID, *, test: bool) -> web.Response:
+def pending(lead_id: UUID, ping_id: UUID, *, test: bool) -> Answer:
     """202: an outcome will come; poll GET /v1/leads/{id} every 2 s."""
     body = {
         "lead_id": write_id("lead", lead_id, test=test),
         "ping_id": write_id("ping", ping_id, test=test),
         "outcome": "pending",
     }
-    return json_response(body, 202, {"Retry-After": "2"})
+    return Answer(orjson.dumps(body), 202, retry_after_s=2)
 
 
 def lead_timeline(

@@ -3,13 +3,14 @@
 import asyncio
 import re
 from collections import Counter
+from typing import Any
 
 import aiohttp
 import pytest
 
 from tests.acceptance.conftest import OpenMarket
 from tests.acceptance.exchanges import eventually
-from tests.acceptance.markets import FIELDS, PERSON, PING, bids, buys
+from tests.acceptance.markets import FIELDS, PERSON, PING, Answer, Market, bids, buys
 from tests.making import SECRET
 
 pytestmark = pytest.mark.acceptance
@@ -271,6 +272,20 @@ async def test_a_seller_who_hangs_up_after_the_intent_has_sold(open_market: Open
     assert {sold["lead_id"]: "slow"} == await market.audit()
 
 
+async def test_a_seller_who_hangs_up_before_the_intent_has_sold_nothing(
+    open_market: OpenMarket,
+) -> None:
+    """Without a key too; the next lead, whose auction ends after his would have, is the only one."""
+    market = await open_market(bids("slow", temper={"delay_ms": 300}))
+    async with aiohttp.ClientSession() as session:
+        call = asyncio.create_task(on_kept(session, market, "/v1/leads", FIELDS))
+        await eventually(lambda: market.book("slow").pings)
+        call.cancel()
+        sold = await market.post()
+    assert {sold["lead_id"]: "slow"} == await market.audit()
+    assert 1 == len(market.book("slow").posts)
+
+
 async def test_posting_instructions_are_the_sellers_own(open_market: OpenMarket) -> None:
     """Each vertical he may sell in with its fields; others do not exist for him."""
     market, other = await open_market(), await open_market()
@@ -324,14 +339,38 @@ async def test_what_is_not_enforced_is_refused(open_market: OpenMarket) -> None:
     assert ["added", "unchanged"] == verbs
 
 
+async def on_kept(
+    session: aiohttp.ClientSession, market: Market, path: str, fields: Any, **more: Any
+) -> Answer:
+    """A request in the usual form: the connection is to stay."""
+    head = {} if "ping_id" in more else {"vertical": market.vertical}
+    async with session.post(
+        market.exchange.url + path,
+        json=head | {"fields": fields} | more,
+        headers={"Authorization": f"Bearer {market.key}"},
+    ) as response:
+        return Answer(response.status, dict(response.headers), await response.read())
+
+
 async def test_every_answer_comes_on_a_kept_connection(open_market: OpenMarket) -> None:
-    """Keep-alive works: a hundred requests over one connection."""
+    """A hundred pings and their posts over one; each answer as on a connection of its own."""
     market = await open_market(bids("one"))
+    quote = await market.ping()
+    sold = await market.post(quote["ping_id"], PERSON)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
         for _ in range(100):
-            async with session.post(
-                f"{market.exchange.url}/v1/pings",
-                json={"vertical": market.vertical, "fields": PING},
-                headers={"Authorization": f"Bearer {market.key}"},
-            ) as response:
-                assert 200 == response.status
+            pinged = await on_kept(session, market, "/v1/pings", PING)
+            ping_id = pinged["ping_id"]
+            posted = await on_kept(session, market, "/v1/leads", PERSON, ping_id=ping_id)
+            assert (shape(quote), shape(sold)) == (shape(pinged), shape(posted))
+        again = await on_kept(session, market, "/v1/leads", PERSON, ping_id=ping_id)
+        assert posted.raw == again.raw
+        unknown = await on_kept(session, market, "/v1/leads", PERSON, ping_id="ping_0")
+    assert shape(unknown) == shape(await market.post("ping_0", PERSON))
+    assert 101 == len(await market.audit())
+
+
+def shape(answer: Answer) -> tuple[int, set[str], str, set[str]]:
+    """What is alike in answers of one kind."""
+    names = set(answer.headers) - {"Server", "Connection"}
+    return answer.status, names, answer.headers["Content-Type"].partition(";")[0], set(answer.json)
