@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup run monitor test check bench simulate race lock
+.PHONY: help setup run monitor test check bench simulate race crash life lock
 
 help:            ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,14 @@ simulate: setup  ## seeded days of trading with faults: make simulate SEED=7 SEE
 
 race: setup      ## a million reservations by three processes: not one sold too many or too few
 	@$(BIN)/python -m tests.race --reservations 1000000 --workers 3 --seed $(SEED)
+
+KILLS ?= 50
+crash: setup     ## workers killed again and again under load, and at every named point: make crash KILLS=50
+	@KILLS=$(KILLS) $(BIN)/python -m pytest tests/acceptance/test_crashes.py
+
+EXAMPLES ?= 2000
+life: setup      ## lives of the books drawn anew, in memory and in Postgres: make life EXAMPLES=2000
+	@LIFE_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/test_life.py
 
 bench: setup     ## timings, beside a peer in the same run
 	@$(BIN)/python -m benchmarks

@@ -57,10 +57,8 @@ async def fanout(seed: int, size: FanoutSize = FanoutSize()) -> Findings:
             paths = {ours.name: "/v1/pings", theirs.name: f"/first/{asked}/v1/pings"}
             for number in range(-1, size.rounds):  # the first warms up
                 for side in (ours, theirs) if number % 2 == 0 else (theirs, ours):
-                    told = await side.fire(
-                        gun, order | {"seconds": size.seconds if number >= 0 else 0.5},
-                        paths[side.name],
-                    )  # fmt: skip
+                    seconds = size.seconds if number >= 0 else min(0.5, size.seconds)
+                    told = await side.fire(gun, order | {"seconds": seconds}, paths[side.name])
                     if number >= 0:
                         side.told.setdefault(f"{asked}", []).append(told)
             if (really := await fewest_asked(house, bodies[:3])) != asked:

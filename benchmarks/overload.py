@@ -48,7 +48,7 @@ async def overload(seed: int, size: OverloadSize = OverloadSize()) -> Findings:
         house = await stack.enter_async_context(rig.started(market, pin=size.pin))
         side = exchange_side(house)
         closed = {"kind": "closed", "connections": size.connections, "bodies": texts(bodies)}
-        await side.fire(gun, closed | {"seconds": 1.0})
+        await side.fire(gun, closed | {"seconds": min(1.0, size.capacity_s)})
         side.told["capacity"] = [await side.fire(gun, closed | {"seconds": size.capacity_s})]
         capacity = side.per_s("capacity") or 1.0
         phases = [(capacity * _CALM, size.calm_s), (capacity * size.times, size.flood_s),

@@ -56,7 +56,7 @@ async def sales(seed: int, size: SalesSize = SalesSize()) -> Findings:
             for side in sides:
                 posts = {"posts": [side.head("/v1/leads"), rests], "connections": width}
                 side.extra = posts
-                await side.fire(gun, order | {"seconds": 0.5})
+                await side.fire(gun, order | {"seconds": min(0.5, size.seconds)})
             await alternate(
                 gun, sides, f"{width}", order | {"seconds": size.seconds}, rounds=size.rounds
             )

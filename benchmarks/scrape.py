@@ -62,7 +62,8 @@ async def scrape(seed: int, size: ScrapeSize = ScrapeSize()) -> Findings:
         side = exchange_side(house)
         closed = {"kind": "closed", "connections": size.connections, "bodies": bodies}
         await side.fire(gun, closed | {"count": size.warm_up})
-        side.told["capacity"] = [await side.fire(gun, closed | {"seconds": 2.0})]
+        brief = closed | {"seconds": min(2.0, size.seconds)}
+        side.told["capacity"] = [await side.fire(gun, brief)]
         per_s = (side.per_s("capacity") or 1.0) * size.load
         steady = {
             "kind": "open",
@@ -106,6 +107,8 @@ async def _scraped(house: Rig, every_s: float, seen: Scrapes) -> AsyncIterator[N
     try:
         yield
     finally:
+        while not (seen.took_s or task.done()):  # noqa: ASYNC110 - a short round, a slow machine
+            await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.wait([task])
         seen.office_s += (house.cpu() - before).office

@@ -55,7 +55,7 @@ async def tls(seed: int, size: TlsSize = TlsSize()) -> Findings:
             ]
             houses.append(house)
         for side in sides:
-            await side.fire(gun, order | {"seconds": 1.0})
+            await side.fire(gun, order | {"seconds": min(1.0, size.seconds)})
         await alternate(gun, sides, "all", order | {"seconds": size.seconds}, rounds=size.rounds)
         asked = [await fewest_asked(house, bodies[:3]) for house in houses]
     complaints = [f"{count} were asked, not 10" for count in asked if count != 10]

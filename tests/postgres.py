@@ -6,11 +6,8 @@ pytest is found by nobody but the operating system; all else stops it.
 
 import asyncio
 import itertools
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -18,8 +15,10 @@ import pytest
 
 from exchange.store.embedded import EmbeddedPostgres
 from exchange.store.migrate import migrate
+from tests.places import open_folder
 
 _TEMPLATE = "template_exchange"
+_SMALL = {"max_wal_size": "128MB"}  # it is written to memory
 _numbers = itertools.count(1)
 
 
@@ -31,15 +30,12 @@ def dsn_of(server_dsn: str, database: str) -> str:
 @pytest.fixture(scope="session")
 def postgres_dsn() -> Iterator[str]:
     """A running server; the address is that of its own, empty database."""
-    # Not tmp_path: for root that is below a 0700 folder, which Postgres's user may not enter.
-    made = Path(tempfile.mkdtemp(prefix="xt-", dir="/tmp"))
-    made.chmod(0o711)
-    server = EmbeddedPostgres(made / "d", durable=False)
-    try:
-        yield server.start()
-    finally:
-        server.stop()
-        shutil.rmtree(made)
+    with open_folder("xt-") as made:
+        server = EmbeddedPostgres(made / "d", durable=False, settings=_SMALL)
+        try:
+            yield server.start()
+        finally:
+            server.stop()
 
 
 @pytest.fixture(scope="session")

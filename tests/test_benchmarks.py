@@ -4,12 +4,17 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
+import pytest_asyncio
 
-from benchmarks import cost
+from benchmarks import cost, rig, sides
 from benchmarks.catalogue import CatalogueSize, catalogue
 from benchmarks.console import ConsoleSize, console
 from benchmarks.deadline import DeadlineSize, deadline
@@ -24,15 +29,19 @@ from benchmarks.overload import OverloadSize, overload
 from benchmarks.pings import PingsSize, pings
 from benchmarks.quick_load import arrivals
 from benchmarks.report import append, machine, summary, table
-from benchmarks.rig import gun
+from benchmarks.rig import Rig, gun
 from benchmarks.round import number_of, value_of
 from benchmarks.sales import SalesSize, sales
 from benchmarks.scenarios import Size, quote_deadline
 from benchmarks.scrape import ScrapeSize, scrape
 from benchmarks.sides import complaints
 from benchmarks.tls import TlsSize, tls
+from tests.places import roomy
 
 OTHERS = 40  # contracts beside those that are asked
+USUAL = Market(buyers=tuple(quick(10)), others=OTHERS)
+# For tests that share an exchange, which lives in the loop that it was started in.
+shared = pytest.mark.asyncio(loop_scope="module")
 
 
 # --- figures -------------------------------------------------------------------------------------
@@ -196,6 +205,37 @@ async def test_the_open_loop_waits_for_nobody():
 # --- scenarios -----------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def in_short(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Data folders where there is room for them, and no wait for late calls of the other side."""
+    tmp_path_factory.getbasetemp()  # pytest's own stay where they are
+    monkeypatch.setattr(tempfile, "tempdir", str(roomy()))
+    monkeypatch.setattr(sides, "_BETWEEN_S", 0.1)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house() -> AsyncIterator[Rig]:
+    """The exchange that several scenarios ask for."""
+    async with rig.started(USUAL) as found:
+        yield found
+
+
+@pytest.fixture
+def one_house(house: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is started once for all who want such a market."""
+    start = rig.started
+
+    @asynccontextmanager
+    async def started(market: Market, **options: Any) -> AsyncIterator[Rig]:
+        if market == USUAL:
+            yield house
+        else:
+            async with start(market, **options) as own:
+                yield own
+
+    monkeypatch.setattr(rig, "started", started)
+
+
 async def test_filters_runs_small(tmp_path: Path):
     """Both judges say the same, and the same seed has the same work."""
     pytest.importorskip("zipcodes")
@@ -215,6 +255,8 @@ async def test_quote_deadline_runs_small(tmp_path: Path):
 
 
 @pytest.mark.acceptance
+@shared
+@pytest.mark.usefixtures("one_house")
 async def test_pings_runs_small(tmp_path: Path):
     """Ten buyers, the exchange and the peer asked the same."""
     size = PingsSize(
@@ -261,6 +303,8 @@ async def test_sales_runs_small(tmp_path: Path):
 
 
 @pytest.mark.acceptance
+@shared
+@pytest.mark.usefixtures("one_house")
 async def test_memory_runs_small(tmp_path: Path):
     """A look after each few pings."""
     size = MemorySize(
@@ -286,6 +330,8 @@ async def test_overload_runs_small(tmp_path: Path):
 
 
 @pytest.mark.acceptance
+@shared
+@pytest.mark.usefixtures("one_house")
 async def test_tls_runs_small(tmp_path: Path):
     """Buyers behind a local authority are asked like any other."""
     size = TlsSize(pin=False, connections=2, seconds=0.3, rounds=1, others=OTHERS, bodies=20)

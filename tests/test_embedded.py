@@ -6,7 +6,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from exchange.store import embedded, pgfolders
 from exchange.store.embedded import EmbeddedInvalid, EmbeddedPostgres
+from tests.places import open_folder
 
 ROOT = os.geteuid() == 0
 CHECKOUT = Path(embedded.__file__).parents[2]
@@ -43,12 +43,9 @@ def end_servers(folder: Path) -> None:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    # Not tmp_path: for root that is below a 0700 folder, which Postgres's user may not enter.
-    made = Path(tempfile.mkdtemp(prefix="xe-", dir="/tmp"))
-    made.chmod(0o711)
-    yield made
-    end_servers(made)
-    shutil.rmtree(made)
+    with open_folder("xe-") as made:
+        yield made
+        end_servers(made)
 
 
 @pytest.fixture
@@ -66,15 +63,13 @@ def make(folder: Path) -> Iterator[Make]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedPostgres]:
-    made = Path(tempfile.mkdtemp(prefix="xs-", dir="/tmp"))
-    made.chmod(0o711)
-    running = EmbeddedPostgres(made / "d", durable=False)
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
-        shutil.rmtree(made)
+    with open_folder("xs-") as made:
+        running = EmbeddedPostgres(made / "d", durable=False)
+        try:
+            running.start()
+            yield running
+        finally:
+            running.stop()
 
 
 def pid_of(server: EmbeddedPostgres) -> int:

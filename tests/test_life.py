@@ -37,7 +37,7 @@ from tests.clock import Clock, PostgresClock, label, local
 from tests.ledgers import MICROS, Books, MemoryBooks, Party, PostgresBooks, cap
 
 # In memory; a tenth of it on Postgres. Said by hand, they are drawn anew each time: LIFE_EXAMPLES=5000.
-EXAMPLES = int(os.environ.get("LIFE_EXAMPLES", "140"))
+EXAMPLES = int(os.environ.get("LIFE_EXAMPLES", "80"))
 STEPS = 40
 OPEN = {"intent", "unconfirmed"}
 LIVE = OPEN | {"accepted"}

@@ -1,16 +1,13 @@
 """Migrations against a real Postgres: order, checksums, locks, schemas of the future."""
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from exchange.store import migrate as migrate_module
-from exchange.store.embedded import EmbeddedPostgres
 from exchange.store.migrate import (
     MigrationChanged,
     MigrationFailed,
@@ -20,26 +17,15 @@ from exchange.store.migrate import (
     read_migrations,
     schema_state,
 )
-
-
-@pytest.fixture(scope="module")
-def server_dsn() -> Iterator[str]:
-    made = Path(tempfile.mkdtemp(prefix="xm-", dir="/tmp"))
-    made.chmod(0o711)
-    server = EmbeddedPostgres(made / "d", durable=False)
-    try:
-        yield server.start()
-    finally:
-        server.stop()
-        shutil.rmtree(made)
+from tests.postgres import dsn_of
 
 
 @pytest.fixture
-async def dsn(server_dsn: str) -> AsyncIterator[str]:
+async def dsn(postgres_dsn: str) -> AsyncIterator[str]:
     """An empty database for one test."""
-    owner = await asyncpg.connect(server_dsn)
+    owner = await asyncpg.connect(postgres_dsn)
     await owner.execute("CREATE DATABASE trial")
-    yield server_dsn.replace("/exchange?", "/trial?")
+    yield dsn_of(postgres_dsn, "trial")
     await owner.execute("DROP DATABASE trial WITH (FORCE)")
     await owner.close()
 

@@ -1,11 +1,12 @@
-"""The race in its small form, and that it notices when the books are broken: see tests/race."""
+"""The race in its small form, and that it notices when the books are broken: see tests/race and
+`make race`."""
 
 import asyncpg
 import pytest
 
 from tests.race.run import race
 
-RESERVATIONS, WORKERS = 6_000, 3
+RESERVATIONS, WORKERS = 3_000, 3
 
 
 async def break_award(database: str, good: str, bad: str) -> None:

@@ -18,7 +18,7 @@ from exchange.store.memory import MemoryStore
 from exchange.store.rows import AttemptState, Claim, Verdict
 from tests.simulation.run import simulate
 
-SEEDS = 200
+SEEDS = 100
 BATCH = 10
 CAUGHT_WITHIN = 40  # seeds
 

@@ -1,4 +1,4 @@
-"""One exchange with three workers for a whole session: each test opens a market of its own on it."""
+"""One exchange with three workers for all of these tests: each opens a market of its own on it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -12,7 +12,7 @@ from tests.acceptance.markets import Market, Stand, a_market
 OpenMarket = Callable[..., Awaitable[Market]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # an idle one costs a tenth of a core: it ends with them
 def exchange() -> Iterator[Exchange]:
     with an_exchange(workers=3) as started:
         yield started

@@ -2,11 +2,9 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any, TypeVar
 
 from exchange.sealing import Vault
 from exchange.store.embedded import EmbeddedPostgres
+from tests.places import open_folder
 from tests.test_embedded import CHECKOUT, end_servers, wait_for
 
 Value = TypeVar("Value")
@@ -104,7 +103,7 @@ class Exchange:
                 env=self.environment | more,
                 cwd=CHECKOUT,
             )
-        wait_for(lambda: self._says("ready") or self._process.poll() is not None, 30)  # type: ignore[union-attr]
+        wait_for(lambda: self._says("ready") or self._process.poll() is not None, 90)  # type: ignore[union-attr]
         assert self._says("ready"), self.log()[-2000:]
         words = self.said().split()
         self.url, self.office_url = [word for word in words if word.startswith("http://")][:2]
@@ -183,14 +182,11 @@ def kill(pid: int) -> None:
 @contextmanager
 def scratch() -> Iterator[Path]:
     """A folder that Postgres's user may enter, without Postgres once it is left."""
-    # Not tmp_path: for root that is below a 0700 folder, which Postgres's user may not enter.
-    folder = Path(tempfile.mkdtemp(prefix="xa-", dir="/tmp"))
-    folder.chmod(0o711)
-    try:
-        yield folder
-    finally:
-        end_servers(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+    with open_folder("xa-") as folder:
+        try:
+            yield folder
+        finally:
+            end_servers(folder)
 
 
 @contextmanager

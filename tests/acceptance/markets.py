@@ -27,6 +27,11 @@ from tests.acceptance.exchanges import LOOPBACK, Exchange, eventually
 from tests.making import SECRET
 
 _numbers = itertools.count(1)
+# However busy the machine: each bid is waited for.
+PATIENT = [
+    {"name": "auction", "mode": "auction", "window_ms": 5000}, {"name": "rest", "mode": "priority"},
+]  # fmt: skip
+WAITED_FOR = {"ping_timeout_ms": 5000}
 PING = {"zip": "90210", "state": "CA", "age": 40}
 PERSON = {"first_name": "Ada", "phone": "+12025550143", "email": "ada@example.com"}
 FIELDS = PING | PERSON
@@ -260,7 +265,7 @@ async def a_market(
 
 
 async def known_everywhere(
-    exchange: Exchange, db: Database, session: aiohttp.ClientSession, seconds: float = 5
+    exchange: Exchange, db: Database, session: aiohttp.ClientSession, seconds: float = 20
 ) -> None:
     """Wait until every worker trades by the catalogue as it is stored now."""
     version = await db.fetchval("SELECT coalesce(max(version), 0) FROM document")

@@ -88,7 +88,7 @@ async def test_a_status_url_resolves(open_market: OpenMarket, verdict: str) -> N
 async def test_an_unconfirmed_post_is_asked_again_after_five_seconds(
     open_market: OpenMarket,
 ) -> None:
-    """Nobody knew at the deadline; the second try, 5 s later, finds out."""
+    """Nobody knew at the deadline; the second try, 5 s later, finds out, unless the buyer knows no more."""
     market = await open_market(
         bids(
             "asked",
@@ -96,11 +96,16 @@ async def test_an_unconfirmed_post_is_asked_again_after_five_seconds(
             temper={"post_stall": 1.0},
         )
     )
-    pending = await market.post(max_wait_ms=2000)
-    assert (202, "pending") == (pending.status, pending["outcome"])
-    assert "asked again in" in (await market.exchange.command("unconfirmed")).stdout
-    market.book("asked").posts[0].verdict = "accepted"  # type: ignore[assignment]
-    assert "sold" == (await market.ended(pending["lead_id"], 9))["outcome"]
+    found, unknown = await asyncio.gather(*(market.post(max_wait_ms=2000) for _ in range(2)))
+    for one in (found, unknown):
+        assert (202, "pending") == (one.status, one["outcome"])
+    (entry,) = [one for one in market.book("asked").posts if one.lead_id == found["lead_id"]]
+    entry.verdict = "accepted"  # type: ignore[assignment]
+    # It takes its time on a busy machine, in which the first may be found out.
+    listed = (await market.exchange.command("unconfirmed")).stdout
+    (line,) = [text for text in listed.splitlines() if unknown["lead_id"] in text]
+    assert "asked again in" in line
+    assert "sold" == (await market.ended(found["lead_id"], 9))["outcome"]
 
 
 async def test_a_person_settles_what_nobody_can_be_asked(open_market: OpenMarket) -> None:

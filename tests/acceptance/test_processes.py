@@ -237,7 +237,7 @@ SELECT gen_random_uuid(), 'sale', min(id), max(id), 5 FROM made"""
 def test_the_demo_prints_a_line_for_each_lead() -> None:
     """Without a terminal: plain lines, with a price where it sold, and a summary."""
     with scratch() as folder:
-        exchange = Exchange(folder)
+        exchange = Exchange(folder, workers=1)
         done = exchange.run("run", "--leads", "8", "--seed", "3", "--per-s", "20")
         assert 0 == done.returncode, done.stderr
         lines = done.stdout.splitlines()
@@ -254,7 +254,7 @@ def test_the_printed_curl_sells() -> None:
     if shutil.which("curl") is None:
         pytest.skip("needs curl")
     with scratch() as folder:
-        exchange = Exchange(folder)
+        exchange = Exchange(folder, workers=1)
         try:
             exchange.start("--demo")
             curl = next(line for line in exchange.said().splitlines() if line.startswith("curl "))
@@ -286,7 +286,7 @@ def test_all_of_it_as_another_user() -> None:
             capture_output=True,
             text=True,
             timeout=90,
-            env=Exchange(folder).environment | places,
+            env=Exchange(folder, workers=1).environment | places,
             **nobody,
         )
         assert 0 == done.returncode, done.stderr
