@@ -61,7 +61,10 @@ def refuse_taken(kind: str, stored: StoredDocument | None, *, standing: bool) ->
 
 
 def match_etag(request: web.Request, stored: StoredDocument | None) -> None:
-    """If-Match by strong comparison. Refuses with 412."""
+    """If-Match by strong comparison, and `If-None-Match: *` of who makes what must not stand yet.
+    Refuses with 412."""
+    if request.headers.get("If-None-Match", "").strip() == "*" and stored is not None:
+        raise Refusal(412, "etag_mismatch")
     header = request.headers.get("If-Match")
     if header is None:
         return

@@ -108,7 +108,7 @@ async def test_a_buyer_registers_certifies_and_wins_a_lead_live(
 async def register(page: Page, place: Place) -> None:
     """Fills the form in, and gives the endpoint the secret that is shown once."""
     base = f"{place.endpoint.base_url}/northstar"
-    await page.get_by_label("Name").fill("northstar-ca")
+    await page.get_by_label("Slug").fill("northstar-ca")
     await page.get_by_label("Least bid").fill("1.00")
     await page.get_by_role("button", name="Add a condition").click()
     row = page.locator(".cond").first

@@ -129,12 +129,8 @@ class ConsoleOffice:
         return await self.office.console.sessions.begin(DEVICE, login=login)
 
 
-@asynccontextmanager
-async def open_console_office(
-    dsn: str, scratch: Path, **settings: Any
-) -> AsyncIterator[ConsoleOffice]:
-    """A traded market (three sold leads, one open, one with a return asked) under the real office.
-    `settings`: of [office]."""
+def an_office(dsn: str, scratch: Path, **settings: Any) -> Office:
+    """The process that serves the console; `settings`: of [office]."""
     orders = Orders(
         name="office", dsn=dsn, master_key=(b"k" * 32).hex(), listen="127.0.0.1:1",
         office_listen="127.0.0.1:2", metrics_dir=str(scratch), workers=1,
@@ -142,8 +138,17 @@ async def open_console_office(
     chosen = Settings.model_validate(
         {"data_dir": scratch, "allowed_networks": ["127.0.0.0/8"], "office": settings}
     )
+    return Office(chosen, orders)
+
+
+@asynccontextmanager
+async def open_console_office(
+    dsn: str, scratch: Path, **settings: Any
+) -> AsyncIterator[ConsoleOffice]:
+    """A traded market (three sold leads, one open, one with a return asked) under the real office.
+    `settings`: of [office]."""
     async with open_offices(dsn) as market:
-        office = Office(chosen, orders)
+        office = an_office(dsn, scratch, **settings)
         async with TestServer(office.application(Silent())) as server:
             found = ConsoleOffice(market, office, server)
             found.sold = [await market.sale(one) for one in ("acme-1", "acme-1", "zenith-1")]

@@ -9,6 +9,7 @@ from buyers.reference.reading import read_tempers
 from buyers.reference.server import ReferenceBuyers
 from exchange.apply import apply
 from exchange.ids import write_id
+from exchange.office.console.demand.recent import Matches
 from tests.console.offices import Browser, ConsoleOffice
 from tests.making import SECRET
 from tests.offices import GUARD, MICROS, a_contract
@@ -145,7 +146,7 @@ async def test_filters_are_tried_on_the_last_pings(desk: ConsoleOffice) -> None:
         await store.db.execute(
             "UPDATE ping SET receipt = $2 WHERE id = $1", id_, orjson.dumps(receipt)
         )
-    buyer = await desk.signed_in("buyer")
+    buyer = await desk.signed_in("operator")
 
     async def told(*filters: dict[str, Any], vertical: str = "roofing") -> Any:
         body = {"vertical": vertical, "filters": list(filters)}
@@ -164,6 +165,34 @@ async def test_filters_are_tried_on_the_last_pings(desk: ConsoleOffice) -> None:
     for role in ("viewer", "seller"):
         other = await desk.signed_in(role)
         assert 403 == (await other.send("POST", "/console/v1/preview/filters", {})).status
+
+
+async def test_a_buyer_is_told_in_tens_how_many_pings_fit(desk: ConsoleOffice) -> None:
+    """By narrowing filters it finds out nothing of a single one."""
+    store = desk.market.store
+    for id_, raw in await store.db.fetch("SELECT id, receipt FROM ping"):
+        receipt = orjson.loads(raw) | {"vertical": "roofing", "test": False}
+        await store.db.execute(
+            "UPDATE ping SET receipt = $2 WHERE id = $1", id_, orjson.dumps(receipt)
+        )
+    buyer = await desk.signed_in("buyer")
+    answers = [
+        (
+            await buyer.send(
+                "POST",
+                "/console/v1/preview/filters",
+                {"vertical": "roofing", "filters": [{"field": "state", "op": "eq", "value": one}]},
+            )
+        ).json
+        for one in ("TX", "CA")
+    ]
+
+    assert answers[0] == answers[1]
+    assert 0 == answers[0]["matched"]
+    assert "Matches fewer than 10 of the last 4 pings" in answers[0]["words"]
+    assert "at least 40 of the last 300" in Matches(49, 300, 0).coarse().words
+    assert 40 == Matches(49, 300, 0).coarse().matched
+    assert "Matches 49 of" in Matches(49, 300, 0).words
 
 
 async def test_a_pause_and_a_reset_are_in_the_audit(desk: ConsoleOffice) -> None:
@@ -274,6 +303,33 @@ async def test_versions_say_what_each_changed(desk: ConsoleOffice) -> None:
     )
     assert "created" not in (await admin.get(f"{ACME}/versions?since={first}")).words
     assert 200 == (await admin.get(f"{ACME}/versions?after=nonsense&since=x")).status
+
+
+async def test_an_old_version_is_shown_as_it_was_and_changes_nothing(desk: ConsoleOffice) -> None:
+    """What a receipt leads to: marked as old, without a verb; the present one is the page itself."""
+    admin, buyer = await desk.signed_in("admin"), await desk.signed_in("buyer")
+    find = "SELECT max(version) FROM document_history WHERE kind = 'contract' AND slug = 'acme-1'"
+    old = await desk.office.db.fetchval(find)
+    change = {
+        "priority": 3,
+        "adjustment": "0.5",
+        "filters": [{"field": "state", "op": "eq", "value": "CA"}],
+    }
+    assert 200 == (await admin.send("PATCH", f"/console/v1/{ACME[9:]}", change)).status
+    new = await desk.office.db.fetchval(find)
+
+    page, theirs = [await one.get(f"{ACME}?version={old}") for one in (admin, buyer)]
+    for words in ("old version", "priority 10", "every lead of the vertical fitted", f"version {new} is in force now"):  # fmt: skip
+        assert words in page.words, words
+    assert "5 sales a day" in page.words
+    assert "data-api" not in page.text
+    assert "× 1.00" in page.words
+    assert (200, False) == (theirs.status, "×" in theirs.words)
+    assert f"{ACME}?version={old}" in (await buyer.get(f"{ACME}/versions")).text
+    assert "Last pings" in (await admin.get(f"{ACME}?version={new}")).words
+    for gone in (f"{ACME}?version={new + 1}", f"{ACME}?version=0"):
+        assert 404 == (await admin.get(gone)).status
+    assert 404 == (await (await desk.signed_in("other_buyer")).get(f"{ACME}?version={old}")).status
 
 
 # --- who sees what ---------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ async def test_a_device_is_not_replaced_without_the_password(desk: ConsoleOffice
     other = {"sealed": sealed[1], "code": "000000"}
     assert 422 == (await browser.get("/console/account/totp")).status
     refused = await browser.post("/console/account/totp", other)
-    assert "turn the present one-time codes off first" in refused.words
+    assert "Turn the present one-time codes off first" in refused.words
 
 
 async def test_a_password_in_the_wrong_field_is_written_nowhere(desk: ConsoleOffice) -> None:

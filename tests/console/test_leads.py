@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 from uuid import UUID
 
 import pytest
@@ -138,6 +139,43 @@ async def test_filters_are_of_buyer_post_time_and_outcome(
     assert [] == await found("since=2990-01-01T00:00")
     assert [] == await found("buyer=nobody")
     assert [] == await found("seller=nobody&outcome=sold")
+
+
+async def test_leads_of_one_source_of_a_seller_are_found(
+    desk: ConsoleOffice, trade: Trade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the sub id of their ping, whole and letter by letter; not for a buyer; on as many pages as it
+    takes."""
+    odd = 'fb-7" %ü\\'
+    other, wanted, strange = [await trade.lead(sub_id=one) for one in ("fb-77", "fb-7", odd)]
+    staff, seller = await desk.signed_in("viewer"), await desk.signed_in("seller")
+
+    for browser in (staff, seller):
+        assert [wanted] == shown(await browser.get("/console/leads?sub_id=fb-7"))
+        page = await browser.get(f"/console/leads?{urlencode({'sub_id': odd})}")
+        assert [strange] == shown(page)
+        assert "No lead fits" in (await browser.get("/console/leads?sub_id=FB-7")).words
+    assert [other] == shown(await staff.get("/console/leads?sub_id=fb-77&outcome=sold&span=1h"))
+    buyer = await desk.signed_in("other_buyer")
+    assert other in shown(await buyer.get("/console/leads?sub_id=fb-7"))
+    csv_of_it = (await staff.get("/console/leads.csv?sub_id=fb-7")).text
+    assert (True, False) == (wanted in csv_of_it, other in csv_of_it)
+    monkeypatch.setattr(view, "WALK_S", 0)
+    monkeypatch.setattr(view, "_STEP_MIN", 1)
+    monkeypatch.setattr(view, "_STEP_MAX", 1)
+    page, pages = await staff.get("/console/leads?sub_id=fb-77"), 1
+    while not shown(page):
+        assert "Look further back" in page.words
+        page, pages = await staff.get(str(turn(page, "next") or _further(page))), pages + 1
+    assert [other] == shown(page)
+    assert pages > 1
+
+
+def _further(page: Page) -> str:
+    """The button of a page on which nothing fits yet."""
+    found = re.search(r'href="([^"]+)"[^>]*>(?:<svg.*?</svg>)?Look further back', page.text)
+    assert found is not None
+    return found[1].replace("&amp;", "&")
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,33 @@ async def test_figures_of_the_day_are_sums_of_minutes_and_of_what_chores_added_u
     assert {"USD": 500_000_000 + 12_000_000 + 30_000_000} == dict(counted.revenue)
 
 
+async def test_hours_whose_sales_are_not_added_up_yet_are_told(desk: ConsoleOffice) -> None:
+    """Although every ping is counted: the figures are as of when the sums end, and the page says so."""
+    now = datetime.now(UTC)
+    border = now.replace(minute=0, second=0, microsecond=0)
+    db = desk.office.db
+    await db.execute(
+        "UPDATE lead SET ping_id = first_id($1) WHERE id = (SELECT id FROM lead LIMIT 1)",
+        border - 2 * HOUR,
+    )
+    state = "UPDATE report_state SET sales_upto = $1, pings_upto = first_id($2)"
+    await db.execute(state, border - 3 * HOUR, border)
+    looking = Broadcaster(db, lambda: now)
+    await looking.look()
+    while len(looking._minutes) <= 60 + now.minute:
+        await looking.look()
+    behind = await looking.snapshot(HOUSE)
+    page = await (await desk.signed_in("viewer")).get("/console/")
+
+    assert (False, border - 3 * HOUR) == (behind.whole, behind.lacks_since)
+    assert f"{border - 3 * HOUR:%H:%M} UTC and of the last two hours" in page.words
+    await db.execute(state, border, border)
+    again = Broadcaster(db, lambda: now)
+    while not (await again.snapshot(HOUSE)).whole if again._looked else True:
+        await again.look()
+    assert (await again.snapshot(HOUSE)).lacks_since is None
+
+
 async def test_minutes_before_the_border_are_in_the_sums_already(desk: ConsoleOffice) -> None:
     """The chart shows them all the same."""
     border = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + HOUR
@@ -221,6 +248,22 @@ async def test_everybody_sees_his_own_trade(desk: ConsoleOffice, trade: Trade) -
     assert "22.00" in zenith
     for hidden in ("9.60", "acme", "top", "roofquotes", "Margin", "Pings"):
         assert hidden not in zenith.split(), hidden
+
+
+async def test_what_never_reached_a_buyer_is_not_its_lead(desk: ConsoleOffice) -> None:
+    """Neither in its ticker nor in its figures; the house sees it."""
+    before = (await (await desk.signed_in("buyer")).get("/console/")).words
+    lead, text = await desk.market.lead()
+    await desk.market.settle(await desk.market.attempt(lead), "not_sent")
+    buyer, staff = await desk.signed_in("buyer"), await desk.signed_in("viewer")
+
+    page = await buyer.get("/console/")
+    assert text not in page.text
+    assert desk.sold[0] in page.text
+    assert text not in (await buyer.get("/console/leads")).text
+    assert "Leads posted to you 2" in before
+    assert "Leads posted to you 2" in page.words
+    assert text in (await staff.get("/console/")).text
 
 
 # --- the stream -----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from exchange.apply import apply
 from exchange.office.console.supply.cascade import cascade
 from exchange.store.views.contracts import Listed
-from tests.console.offices import ConsoleOffice
+from tests.console.offices import Browser, ConsoleOffice, Page
 from tests.offices import GUARD, a_contract
 
 
@@ -110,6 +110,26 @@ async def test_a_plan_is_drawn_and_written(desk: ConsoleOffice) -> None:
     assert 200 == moved.status
     page = await admin.get("/console/plans/roofing")
     assert page.text.index('data-contract="rest-30"') < page.text.index('data-contract="rest-10"')
+
+
+async def test_of_two_who_make_the_first_plan_the_later_is_told(desk: ConsoleOffice) -> None:
+    """The page of a vertical without one sends If-None-Match: nobody's plan is written over."""
+    ann, ben = await desk.signed_in("admin"), await desk.signed_in("operator")
+    assert "data-fresh" in (await ann.get("/console/plans/roofing")).text
+
+    async def send(who: Browser, name: str) -> Page:
+        body = {"tiers": [tier(name, "priority")]}
+        return await who.send("PUT", "/console/v1/plans/roofing", body, If_None_Match="*")
+
+    assert 201 == (await send(ann, "first")).status
+    late = await send(ben, "second")
+    assert (412, "etag_mismatch") == (late.status, late.json["code"])
+    page = await ben.get("/console/plans/roofing")
+    assert "first" in page.words
+    assert "data-fresh" not in page.text
+    gone = await ann.send("DELETE", "/console/v1/plans/roofing")
+    assert 204 == gone.status
+    assert 201 == (await send(ben, "third")).status
 
 
 async def test_what_the_plan_lacks_is_shown_apart(desk: ConsoleOffice) -> None:

@@ -121,7 +121,10 @@ async def test_a_stored_day_is_used_and_not_added_to_its_hours(traded: ConsoleOf
 async def test_the_period_before_is_compared(traded: ConsoleOffice) -> None:
     """Today against yesterday, when nobody pinged."""
     browser = await traded.signed_in("admin")
-    assert "no figure before" in (await browser.get("/console/reports?range=today")).words
+    assert (
+        "There is no figure of the period before"
+        in (await browser.get("/console/reports?range=today")).text
+    )
     page = await browser.get("/console/reports?range=7d&by=vertical")
     assert "roofing" in page.words
 

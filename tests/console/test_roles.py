@@ -67,7 +67,9 @@ async def test_nobody_sees_any_page_signed_out(desk: ConsoleOffice) -> None:
     browser = desk.nobody()
     open_to_all = ("/console", "/console/sign-in", "/console/sign-in/code")
     for method, path in addresses(desk):
-        if path in open_to_all or path.startswith(("/console/enter/", "/console/assets/")):
+        if path in open_to_all or path.startswith(
+            ("/console/enter/", "/console/shared/", "/console/assets/")
+        ):
             continue
         found = await browser.call(method, path, Origin=browser.origin)
         told = (found.status, found.to.partition("?")[0])

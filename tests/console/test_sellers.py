@@ -63,7 +63,7 @@ async def test_a_sellers_day(desk: ConsoleOffice) -> None:
     assert "60 % accepted" in page.words  # three of five, of which one is open
     assert "24.00 USD" in page.words  # three at 10.00, less a fifth
     assert "6.00 USD" in page.words
-    assert "no_bids" in page.words
+    assert "no bids" in page.words
     assert "Pause" not in page.words
     assert "Edit" not in page.words
 

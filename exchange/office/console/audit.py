@@ -26,6 +26,8 @@ DONE: Final = {
     "user_reset": "reset the user",
     "user_retired": "retired the user",
     "link_made": "made a one-time link for",
+    "posting_link_made": "passed on posting instructions of",
+    "posting_link_revoked": "took back a posting link of",
     "revealed": "revealed the person of",
     "called": "called the API on",
 }

@@ -25,16 +25,18 @@ _LEADS: Final = """SELECT seller, count(*), count(*) FILTER (WHERE state = 'sold
   percentile_disc(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM closed_at - created_at) * 1000)::float8,
   percentile_disc(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM closed_at - created_at) * 1000)::float8
 FROM lead WHERE ping_id >= $1 AND ping_id < $2 AND state <> 'gone' AND NOT test GROUP BY GROUPING SETS ((), (seller))"""
-_POSTS: Final = """SELECT l.seller, a.buyer_id, y.currency, count(*), count(*) FILTER (WHERE a.state = 'accepted'),
+_POSTS: Final = """SELECT l.seller, a.buyer_id, y.currency, count(*) FILTER (WHERE a.state <> 'not_sent'), count(*) FILTER (WHERE a.state = 'accepted'),
   count(*) FILTER (WHERE a.state = 'rejected'),
   coalesce(sum(a.price) FILTER (WHERE a.state = 'accepted'), 0)::bigint, coalesce(sum(a.payout) FILTER (WHERE a.state = 'accepted'), 0)::bigint
 FROM lead l JOIN attempt a ON a.lead_id = l.id JOIN buyer y ON y.id = a.buyer_id
 WHERE l.ping_id >= $1 AND l.ping_id < $2 AND l.state <> 'gone' AND NOT l.test GROUP BY 1, 2, 3"""
 # An hour is whole when a ping behind it is counted, and its sales are settled.
 _STATE: Final = """SELECT greatest(least(hour_of(pings_upto), sales_upto), 'epoch'::timestamptz),
-  EXISTS (SELECT 1 FROM ping WHERE id > pings_upto AND id < first_id($1)) FROM report_state"""
+  EXISTS (SELECT 1 FROM ping WHERE id > pings_upto AND id < first_id($1))
+  OR EXISTS (SELECT 1 FROM lead WHERE ping_id >= first_id(sales_upto) AND ping_id < first_id($1) AND state <> 'gone')
+FROM report_state"""
 _SUMS: Final = """SELECT start, currency, sum(pings)::bigint, sum(quotes)::bigint, sum(leads)::bigint, sum(sold)::bigint,
-  sum(posts)::bigint, sum(accepted)::bigint, sum(rejected)::bigint, sum(revenue)::bigint, sum(payout)::bigint FROM report_sum
+  sum(posts - not_sent)::bigint, sum(accepted)::bigint, sum(rejected)::bigint, sum(revenue)::bigint, sum(payout)::bigint FROM report_sum
 WHERE span = 'hour' AND by = $1 AND start >= $2 AND start < $3 AND (%s) GROUP BY 1, 2"""
 _OF: Final = {
     "house": ("seller", "true OR seller = $4"),
@@ -53,7 +55,7 @@ class Tally:
     leads: int = 0
     sold: int = 0
     unsold: int = 0
-    posts: int = 0
+    posts: int = 0  # that came to their buyer, or may have
     accepted: int = 0
     rejected: int = 0
     revenue: Mapping[str, int] = field(default_factory=dict)
@@ -118,14 +120,14 @@ def _grown(before: Any, value: Any) -> Any:
     return value if before is None or value is None else before + value
 
 
-async def summed_upto(db: Database, now: datetime) -> tuple[datetime, bool]:
-    """Sums tell of hours before this one, minutes of what came since; and whether pings before it are
-    still to be added up."""
+async def summed_upto(db: Database, now: datetime) -> tuple[datetime, datetime | None]:
+    """Sums tell of hours before this one, minutes of what came since; and, where pings or sales before
+    it are still to be added up, from which hour on. None: nothing is."""
     latest = now.replace(minute=0, second=0, microsecond=0) - HOUR
     row = await db.fetchrow(_STATE, latest)
     assert row is not None, "report_state has its one row"
     whole, is_behind = row
-    return max(whole, latest), is_behind
+    return max(whole, latest), whole if is_behind else None
 
 
 async def summed_hours(

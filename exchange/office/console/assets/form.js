@@ -216,6 +216,7 @@ async function perform(element, body, form) {
   const [method, url] = element.dataset.api.split(" ");
   const headers = {};
   if (element.dataset.etag) headers["If-Match"] = element.dataset.etag;
+  if ("fresh" in element.dataset) headers["If-None-Match"] = "*"; // nobody else shall have made it meanwhile
   if ("once" in element.dataset) headers["Idempotency-Key"] = element.dataset.once ||= crypto.randomUUID?.() ?? String(Math.random());
   const buttons = form ? [...form.querySelectorAll("button:not([type=button])")] : [element];
   for (const one of buttons) { one.disabled = true; one.setAttribute("aria-busy", "true"); }

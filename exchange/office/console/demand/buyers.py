@@ -11,7 +11,7 @@ from exchange.errors import Refusal
 from exchange.ids import read_id, write_id
 from exchange.office.console.demand import contracts, standing
 from exchange.office.console.demand.contract_form import ZONES
-from exchange.office.console.demand.contract_page import changes_of, number_of
+from exchange.office.console.demand.versions import NEWEST, changes_of, versions_page
 from exchange.office.console.frame import STAFF, Console, Viewer, page, redirect
 from exchange.returns import ReturnReason
 from exchange.store.returns import returns_page
@@ -25,7 +25,6 @@ _SALES_PAGE: Final = 50
 _RETURNS: Final = 20
 _CONTRACTS: Final = 100
 _LAST: Final = UUID(int=2**128 - 1)
-_LAST_VERSION: Final = 2**63 - 1
 _NEWEST: Final = (datetime(9999, 1, 1, tzinfo=UTC), _LAST)
 _CURRENCIES: Final = ("USD", "EUR", "GBP", "CAD", "AUD")
 
@@ -147,7 +146,9 @@ async def _show(
         returns=await returns_page(db, {"buyer": row.slug}, _LAST, _RETURNS),
         deposits=await view.deposits_of(db, row.id, 5),
         keys=await view.live_keys_of(db, row.slug),
-        versions=await changes_of(db, "buyer", row.slug, row.body["currency"], _LAST_VERSION, 3),
+        versions=await changes_of(
+            console, viewer, "buyer", row.slug, row.body["currency"], NEWEST, 3
+        ),
         events=events,
         paused_for=standing.paused_for(events),
         actor=standing.actor,
@@ -210,19 +211,14 @@ async def _return(
 async def _versions(
     console: Console, request: web.Request, viewer: Viewer, row: view.BuyerRow
 ) -> web.Response:
-    since = number_of(request.query.get("since"))
-    after = number_of(request.query.get("after")) or _LAST_VERSION
-    rows = await changes_of(console.db, "buyer", row.slug, row.body["currency"], after, 10)
-    if since is not None:
-        rows = [one for one in rows if one["version"] > since]
-    return console.render(
+    return await versions_page(
+        console,
         request,
-        "buyers/versions.html",
-        buyer=row,
-        rows=rows,
-        since=since,
-        older=rows[-1]["before"] if rows and since is None else None,
-        actor=standing.actor,
+        viewer,
+        "buyer",
+        row.slug,
+        name=row.body["name"],
+        currency=row.body["currency"],
     )
 
 

@@ -11,10 +11,9 @@ from exchange.errors import Refusal
 from exchange.office.console.demand import standing, terms
 from exchange.office.console.demand.certificate import dialogue
 from exchange.office.console.demand.recent import recent_of
+from exchange.office.console.demand.versions import NEWEST, changes_of, number_of, versions_page
 from exchange.office.console.demand.week import week_grid
 from exchange.office.console.frame import STAFF, Console, Viewer, page
-from exchange.office.console.parts import differences
-from exchange.store.database import Database
 from exchange.store.health import HealthRows
 from exchange.store.views import contracts as view
 from exchange.store.views.figures import figures_of
@@ -22,8 +21,6 @@ from exchange.store.views.figures import figures_of
 LOOKED: Final = 300  # of the last pings, of all verticals
 ATTEMPTS: Final = 200  # of the last posts: for the reasons; the first twenty are listed
 _LISTED: Final = 20
-_VERSIONS: Final = 10
-_LAST: Final = 2**63 - 1
 
 
 def routes(console: Console) -> list[web.RouteDef]:
@@ -56,6 +53,9 @@ async def find(console: Console, slug: str, viewer: Viewer) -> view.Stored:
 async def _show(
     console: Console, request: web.Request, viewer: Viewer, stored: view.Stored
 ) -> web.Response:
+    asked = number_of(request.query.get("version"))
+    if asked is not None and (asked != stored.version or stored.deleted):
+        return await _version(console, request, viewer, stored, asked)
     now, body = datetime.now(UTC), stored.body
     timezone = terms.timezone_of(body)
     breakers = (await view.breakers_of(console.db, [stored.id])).get(stored.id)
@@ -88,7 +88,9 @@ async def _show(
         attempts=[_attempt(one) for one in attempts[:_LISTED]],
         reasons=_reasons(attempts),
         certificate=certificate,
-        versions=await _changed(console, viewer, stored, _LAST, 4),
+        versions=await changes_of(
+            console, viewer, "contract", stored.slug, stored.currency, NEWEST, 4
+        ),
         events=events,
         paused_for=standing.paused_for(events),
         actor=standing.actor,
@@ -183,55 +185,36 @@ async def _certificate(
 async def _versions(
     console: Console, request: web.Request, viewer: Viewer, stored: view.Stored
 ) -> web.Response:
-    """Every version with what it changed, newest first. `?since=7`: what became of version 7."""
-    after = number_of(request.query.get("after"))
-    since = number_of(request.query.get("since"))
-    rows = await _changed(console, viewer, stored, after or _LAST, _VERSIONS)
-    if since is not None:
-        rows = [row for row in rows if row["version"] > since]
-    return console.render(
+    return await versions_page(
+        console,
         request,
-        "contracts/versions.html",
-        contract=stored,
-        rows=rows,
-        since=since,
-        older=rows[-1]["before"] if rows and since is None else None,
-        actor=standing.actor,
+        viewer,
+        "contract",
+        stored.slug,
+        name=stored.slug,
+        currency=stored.currency,
     )
 
 
-async def _changed(
-    console: Console, viewer: Viewer, stored: view.Stored, newest: int, limit: int
-) -> list[dict[str, Any]]:
-    rows = await changes_of(console.db, "contract", stored.slug, stored.currency, newest, limit)
-    if viewer.staff:
-        return rows
-    return [{**row, "changes": differences.for_buyers(row["changes"])} for row in rows]
-
-
-async def changes_of(
-    db: Database, kind: str, slug: str, currency: str, newest: int, limit: int
-) -> list[dict[str, Any]]:
-    """Versions of a document, newest first, each with what it changed of the one before."""
-    rows = await view.versions_of(db, kind, slug, newest, limit + 1)
-    befores = [*rows[1:], None]
-    found = []
-    for row, before in list(zip(rows, befores, strict=True))[:limit]:
-        was = before["body"] if before else None
-        verb = "retired" if row["body"] is None else "changed" if was else "created"
-        found.append(
-            {
-                "version": row["version"],
-                "before": before["version"] if before else None,
-                "by": row["changed_by"],
-                "at": row["changed_at"],
-                "verb": verb,
-                "changes": differences.changes(was, row["body"], currency),
-            }
-        )
-    return found
-
-
-def number_of(text: str | None) -> int | None:
-    """A version or an id in an address; None for anything that is none."""
-    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
+async def _version(
+    console: Console, request: web.Request, viewer: Viewer, stored: view.Stored, number: int
+) -> web.Response:
+    """The terms that were in force as this version; nothing of it can be changed."""
+    rows = await view.versions_of(console.db, "contract", stored.slug, number, 1)
+    if not rows or rows[0]["version"] != number or rows[0]["body"] is None:
+        raise Refusal(404, "not_found", "the contract has no such version")
+    row, body = rows[0], rows[0]["body"]
+    return console.render(
+        request,
+        "contracts/version.html",
+        contract=stored,
+        version=number,
+        since=row["changed_at"],
+        by=standing.actor(row["changed_by"]) if viewer.staff else None,
+        body=body,
+        caps=[terms.cap_words(one, stored.currency) for one in body["caps"]],
+        sentences=terms.sentences(body["filters"]),
+        price=terms.price_words(body["pricing"], stored.currency),
+        timezone=terms.timezone_of(body),
+        week=week_grid(terms.week_of(body["schedule"])),
+    )

@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import ceil
-from typing import Any
+from typing import Any, Final
 
 from exchange.eligibility import Compiled, first_failing
 
 Receipt = Mapping[str, Any]
+COARSE: Final = 10  # pings: what a buyer's preview is rounded down to
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def _answered(slug: str, at: datetime, receipt: Receipt) -> Answered | None:
         offer = _named([one for one in receipt["offers"] if one.get("fixed")], slug)
         found = None if offer is None else {**offer, "result": "fixed"}
     if found is None:
-        skipped = _named(receipt["skipped"], slug)
+        skipped = _named(receipt.get("skipped", ()), slug)
         found = None if skipped is None else {**skipped, "result": "skipped"}
     if found is None:
         return None
@@ -98,6 +99,12 @@ class Matches:
     matched: int
     looked: int
     judged_later: int  # filters that read the person: they are judged at the post
+    is_coarse: bool = False
+
+    def coarse(self) -> "Matches":
+        """In tens, as buyers are told: by narrowing filters nobody shall find out what one ping said.
+        Nothing is left of fewer than ten."""
+        return replace(self, matched=self.matched - self.matched % COARSE, is_coarse=True)
 
     @property
     def words(self) -> str:
@@ -108,7 +115,10 @@ class Matches:
             if self.judged_later
             else ""
         )
-        return f"Matches {self.matched} of the last {self.looked} pings of this vertical.{later}"
+        count = str(self.matched)
+        if self.is_coarse:
+            count = f"at least {self.matched}" if self.matched else f"fewer than {COARSE}"
+        return f"Matches {count} of the last {self.looked} pings of this vertical.{later}"
 
 
 def matches(

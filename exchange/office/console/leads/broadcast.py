@@ -30,7 +30,7 @@ from exchange.store.views.live import (
     tally_minute,
     total,
 )
-from exchange.store.views.walk import Cursor, Filters
+from exchange.store.views.walk import CAME, Cursor, Filters
 from exchange.story import moment_of
 
 EVERY_S: Final = 1.0
@@ -57,6 +57,7 @@ class Snapshot:
     parties: tuple[tuple[Scope, Tally], ...]  # the same hour by buyer and seller; of the house only
     leads: tuple[LeadLine, ...]  # newest first
     whole: bool  # everything of today is counted
+    lacks_since: datetime | None = None  # the hours from this one on are being added up
 
 
 class Broadcaster:
@@ -72,7 +73,9 @@ class Broadcaster:
         self._known: dict[UUID, LeadLine] = {}  # the newest, and those that are open
         self._rows: dict[Scope, tuple[LeadLine, ...]] = {}  # of one seller or buyer
         self._sums: dict[Scope, tuple[datetime, dict[datetime, Tally]]] = {}
-        self._border: tuple[datetime, bool] | None = None  # where the sums end
+        self._border: tuple[datetime, datetime | None] | None = (
+            None  # where the sums end, what they lack
+        )
         self._names: tuple[datetime, Names] | None = None
         self._looked: datetime | None = None
         self._watchers: dict[str, int] = {}
@@ -193,7 +196,7 @@ class Broadcaster:
         for minute in [one for one in self._minutes if one < first]:
             del self._minutes[minute]
 
-    async def _border_of(self, now: datetime) -> tuple[datetime, bool]:
+    async def _border_of(self, now: datetime) -> tuple[datetime, datetime | None]:
         """Asked every few seconds, and when an hour begins."""
         kept = self._border
         fresh = self._looked is not None and (now - self._looked).total_seconds() < _SUMS_S
@@ -223,7 +226,7 @@ class Broadcaster:
         """After a look."""
         assert self._looked is not None
         assert self._border is not None
-        now, (border, is_behind) = self._looked, self._border
+        now, (border, lacks_since) = self._looked, self._border
         today = now.replace(hour=0, minute=0, second=0, microsecond=0)
         hours = await self._hours(scope, today - DAY, border)
         minutes = {at: found.get(scope, NOTHING) for at, found in self._minutes.items()}
@@ -236,7 +239,8 @@ class Broadcaster:
             minutes=tuple((at, minutes.get(at, NOTHING)) for at in shown),
             parties=self._parties(shown) if scope == HOUSE else (),
             leads=await self._leads(scope),
-            whole=not is_behind and len(tail) >= (present - border) // MINUTE,
+            whole=lacks_since is None and len(tail) >= (present - border) // MINUTE,
+            lacks_since=lacks_since if lacks_since is None else max(lacks_since, today - DAY),
         )
 
     def _parties(self, minutes: Iterable[datetime]) -> tuple[tuple[Scope, Tally], ...]:
@@ -257,9 +261,8 @@ class Broadcaster:
             return tuple(self._known[id_] for id_ in sorted(self._known, reverse=True)[:SHOWN])
         if scope not in self._rows:
             kind, id_ = scope
-            only = Filters(
-                seller=id_ if kind == "seller" else None, buyer=id_ if kind == "buyer" else None
-            )
+            own = {"seller": Filters(seller=id_), "buyer": Filters(buyer=id_, post=CAME)}
+            only = own.get(kind, Filters())
             found = await find_leads(self._db, self.names, only, Cursor(), SHOWN)
             self._rows[scope] = found.lines
         return self._rows[scope]

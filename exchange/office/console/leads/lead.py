@@ -14,6 +14,7 @@ from buyers.dialects import standard_v1
 from buyers.messages import Post
 from exchange.errors import Refusal
 from exchange.ids import write_id
+from exchange.office.console.demand.standing import actor
 from exchange.office.console.frame import EVERYONE, Console, action, page
 from exchange.office.console.leads.persons import masked_person
 from exchange.office.console.leads.waterfall import (
@@ -117,6 +118,7 @@ class LeadPages:
             person=person,
             contract_page=contract_page,
             reason_words=in_words,
+            actor=actor,
             plain=plain,
             dash=DASH,
         )

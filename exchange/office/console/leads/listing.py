@@ -31,7 +31,7 @@ from exchange.store.views.leads import (
     names_of,
     reasons_of,
 )
-from exchange.store.views.walk import LAST, Cursor, Filters
+from exchange.store.views.walk import CAME, LAST, Cursor, Filters
 
 PATH: Final = "/console/leads"
 PAGE: Final = 50
@@ -40,10 +40,6 @@ POSTS: Final = {
     "accepted": "Accepted", "rejected": "Rejected", "unconfirmed": "Unconfirmed",
     "intent": "On its way", "not_sent": "Not sent",
 }  # fmt: skip
-# A buyer's leads are those that came to it, and those that may have.
-_CAME: Final = (
-    AttemptState.ACCEPTED, AttemptState.REJECTED, AttemptState.UNCONFIRMED, AttemptState.INTENT,
-)  # fmt: skip
 SPANS: Final = {
     "1h": "Last hour",
     "24h": "Last 24 hours",
@@ -202,6 +198,7 @@ def read_filters(
         reason=said.get("reason"),
         test=_one_of("test", said["test"], ("yes", "no")) == "yes" if "test" in said else None,
         external_id=said.get("external_id"),
+        sub_id=said.get("sub_id"),
         person=open_person(vault, said["who"]) if "who" in said else None,
         since=_since(said),
         until=_moment("until", said["until"]) if "until" in said else None,
@@ -222,9 +219,10 @@ def _within(
         return None if seller is None else replace(wanted, seller=seller)
     if viewer.buyer is not None:
         buyer = names.buyer(viewer.buyer)
-        posts = tuple(one for one in wanted.post if one in _CAME)
+        posts = tuple(one for one in wanted.post if one in CAME)
         # How a lead ended for everybody else, and what its seller calls it, is not the buyer's.
-        own = replace(wanted, buyer=buyer, post=posts, state=None, reason=None, external_id=None)
+        own = replace(wanted, buyer=buyer, post=posts, state=None, reason=None)
+        own = replace(own, external_id=None, sub_id=None)
         return None if buyer is None or not posts else own
     parties = {}
     for kind, find in (("seller", names.seller), ("buyer", names.buyer)):
@@ -290,9 +288,11 @@ def row_of(line: LeadLine, viewer: Viewer, names: Names, vault: Vault) -> Row:
     seller = names.sellers.get(line.seller)
     posts: Sequence[Sale] = line.posts
     if viewer.buyer is not None:
-        posts = [one for one in posts if names.buyers.get(one.buyer or 0) == viewer.buyer]
+        own = [one for one in posts if names.buyers.get(one.buyer or 0) == viewer.buyer]
+        posts = [one for one in own if one.state in CAME]
         seller = vault.opaque("seller", viewer.buyer, seller or "")
     sales = [one for one in posts if one.state is AttemptState.ACCEPTED]
+    shown = sales if viewer.buyer is None else sales or posts[-1:]  # it was rejected under one, too
     outcome = line.state.value if viewer.buyer is None else _own_outcome(posts)
     return Row(
         lead_id=write_id("lead", line.id, test=line.test),
@@ -306,7 +306,7 @@ def row_of(line: LeadLine, viewer: Viewer, names: Names, vault: Vault) -> Row:
         test=line.test,
         buyers=()
         if viewer.seller is not None
-        else tuple((names.buyers.get(one.buyer or 0, ""), one.contract) for one in sales),
+        else tuple((names.buyers.get(one.buyer or 0, ""), one.contract) for one in shown),
         price_micros=None if viewer.seller is not None else _sum(sales, "price_micros"),
         payout_micros=None if viewer.buyer is not None else _sum(sales, "payout_micros"),
         returned=any(one.returned == "approved" for one in sales),

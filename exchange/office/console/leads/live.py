@@ -100,7 +100,7 @@ class LivePages:
         """The HTML of each part; what has not changed is not drawn again."""
         snapshot = await self.broadcaster.snapshot(scope)
         seen: dict[str, object] = {
-            "tiles": (snapshot.today, snapshot.yesterday, snapshot.whole),
+            "tiles": (snapshot.today, snapshot.yesterday, snapshot.whole, snapshot.lacks_since),
             "funnel": snapshot.today,
             "chart": self._turn(snapshot),
             "more": self._turn(snapshot),
@@ -121,7 +121,7 @@ class LivePages:
         values: dict[str, Any] = {}
         if name == "tiles":
             values["tiles"] = tiles_of(snapshot.today, snapshot.yesterday, viewer)
-            values["whole"] = snapshot.whole
+            values["whole"], values["lacks_since"] = snapshot.whole, snapshot.lacks_since
         elif name == "funnel":
             values["steps"] = funnel_of(snapshot.today, viewer)
         elif name == "chart":

@@ -208,7 +208,7 @@ def _axis(most: float, deadline_ms: float | None) -> Markup:
     high = 0.0 if deadline_ms is None else deadline_ms + most * 0.16
     marks = [
         Markup('<text class="wf-tick" x="{:.2f}%" y="14" text-anchor="{}">{}</text>').format(
-            100 * at * step / most, "start" if at == 0 else "middle", _scale(at * step)
+            100 * at * step / most, "start" if at == 0 else "middle", _scale(at * step, step)
         )
         for at in range(count + 1)
         if deadline_ms is None or not low < at * step < high
@@ -229,5 +229,8 @@ def _axis(most: float, deadline_ms: float | None) -> Markup:
     ).format(Markup("").join(marks))
 
 
-def _scale(ms: float) -> str:
+def _scale(ms: float, step: float = 1.0) -> str:
+    """Ticks that are no whole milliseconds apart have the decimals that tell them apart."""
+    if step % 1 and ms:
+        return f"{ms:.1f} ms" if step >= 0.1 else f"{ms:.2f} ms"
     return f"{ms:,.0f} ms" if ms < 10_000 else f"{ms / 1000:,.0f} s"

@@ -147,7 +147,9 @@ def _stats(report: Report, now: Mapping[str, int], then: Mapping[str, int]) -> l
 def _change(now: float | None, then: float | None) -> Markup:
     """Against the period before: in per cent, with an arrow and a word."""
     if now is None or not then:
-        return Markup('<span class="change">no figure before</span>')
+        return Markup(
+            '<span class="change" title="There is no figure of the period before">–</span>'
+        )
     part = (now - then) / abs(then)
     if abs(part) < 0.0005:
         return Markup('<span class="change">as before</span>')

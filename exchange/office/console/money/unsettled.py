@@ -7,6 +7,7 @@ from uuid import UUID
 from aiohttp import web
 
 from exchange.ids import write_id
+from exchange.office.console.demand.standing import actor
 from exchange.office.console.frame import STAFF, Console, Viewer, page
 from exchange.office.console.money.parts import PATH, read_moment, tabs_of
 from exchange.office.console.parts.amounts import rounded
@@ -66,7 +67,7 @@ async def _returns(console: Console, request: web.Request, viewer: Viewer) -> we
         _describe(row)
     return console.render(
         request, "money/returns.html", tabs_=tabs_of(viewer), here=f"{PATH}/returns", rows=shown, older=older,
-        statuses=STATUSES, chosen=status, path_=f"{PATH}/returns", filtered=bool(status or query.get("buyer")),
+        statuses=STATUSES, chosen=status, path_=f"{PATH}/returns", filtered=bool(status or query.get("buyer")), actor=actor,
     )  # fmt: skip
 
 

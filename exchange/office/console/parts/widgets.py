@@ -68,13 +68,15 @@ def moment(at: datetime | None, now: datetime) -> Markup:
     )
 
 
-def stamp(at: datetime | None, *, seconds: bool = True) -> Markup:
-    """`stamp(at)`: 2026-07-01 12:30:05, in UTC: where the exact moment is what matters."""
+def stamp(at: datetime | None, *, seconds: bool = True, zone: bool = True) -> Markup:
+    """`stamp(at)`: 2026-07-01 12:30:05 UTC: where the exact moment is what matters. `zone=False`
+    where the head of its column says it."""
     if at is None:
         return DASH
     shown = f"{at:%Y-%m-%d %H:%M:%S}" if seconds else f"{at:%Y-%m-%d %H:%M}"
-    return Markup('<time class="num" datetime="{}" title="{} UTC">{}</time>').format(
-        at.isoformat(), shown, shown
+    said = Markup('<span class="unit"> UTC</span>') if zone else ""
+    return Markup('<time class="num" datetime="{}" title="{} UTC">{}{}</time>').format(
+        at.isoformat(), shown, shown, said
     )
 
 

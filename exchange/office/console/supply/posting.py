@@ -1,14 +1,17 @@
 """Posting instructions as pages: a seller's own, and any seller's for the house's people."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from aiohttp import web
 
 from exchange.errors import Refusal
 from exchange.http.spec import limits_of
-from exchange.office.console.frame import STAFF, Console, Viewer, page
+from exchange.office.console.demand import standing
+from exchange.office.console.frame import STAFF, Console, Viewer, action, page, redirect
 from exchange.office.console.supply import posting_try
+from exchange.office.console.supply.posting_links import DAYS, PostingLinks
+from exchange.office.console.viewer import Role
 from exchange.posting_guide import Guide, Revision, revisions, write_guide
 from exchange.samples import example
 from exchange.store.views import sellers as sellers_view
@@ -17,6 +20,11 @@ from exchange.store.views.sellers import SellerRow
 from exchange.verticals import compile_fields, read_vertical
 
 PAGE_SIZE: Final = 50
+# Who may pass instructions on, by their page.
+LINKERS: Final[dict[str, tuple[Role, ...]]] = {
+    "/console/posting/{vertical}": ("seller",),
+    "/console/sellers/{slug}/posting/{vertical}": ("admin", "operator"),
+}
 
 
 def routes(console: Console) -> list[web.RouteDef]:
@@ -33,10 +41,17 @@ def routes(console: Console) -> list[web.RouteDef]:
     async def anybodys(request: web.Request, viewer: Viewer) -> web.StreamResponse:
         return await _show(console, request, viewer, request.match_info["slug"])
 
+    links = SharedPages(console, PostingLinks(console.db, console.vault))
     return [
         page("/console/posting", overview, *STAFF, "seller"),
         page("/console/posting/{vertical}", own, "seller"),
         page("/console/sellers/{slug}/posting/{vertical}", anybodys, *STAFF),
+        *(action(f"{of}/links", links.make, *roles) for of, roles in LINKERS.items()),
+        *(
+            action(f"{of}/links/{{id}}/revoke", links.revoke, *roles)
+            for of, roles in LINKERS.items()
+        ),
+        web.get("/console/shared/{token}", links.shared, allow_head=False),
         *posting_try.routes(console),
     ]
 
@@ -78,14 +93,80 @@ async def seller_row(console: Console, slug: str) -> SellerRow:
 
 
 async def _show(
-    console: Console, request: web.Request, viewer: Viewer, slug: str
+    console: Console, request: web.Request, viewer: Viewer, slug: str, link: str = ""
 ) -> web.StreamResponse:
+    """`link`: one that was made just now."""
     seller = await seller_row(console, slug)
-    guide, changes = await guide_for(console, seller, request.match_info["vertical"])
-    may_try = viewer.role in posting_try.ROLES and seller.body["active"]
+    vertical = request.match_info["vertical"]
+    guide, changes = await guide_for(console, seller, vertical)
+    links = None
+    if viewer.role in {role for roles in LINKERS.values() for role in roles}:
+        links = await PostingLinks(console.db, console.vault).live(slug, vertical)
     return console.render(
-        request, "posting/one.html", seller=seller, guide=guide, changes=changes, may_try=may_try
+        request,
+        "posting/one.html",
+        seller=seller,
+        guide=guide,
+        changes=changes,
+        may_try=viewer.role in posting_try.ROLES and seller.body["active"],
+        links=links,
+        links_path=f"{request.path.partition('/links')[0]}/links",
+        link=link,
+        link_days=DAYS,
+        actor=standing.actor,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPages:
+    """The handlers of links that pass instructions on."""
+
+    console: Console
+    links: PostingLinks
+
+    async def make(self, request: web.Request, viewer: Viewer) -> web.StreamResponse:
+        """The page again, with the link on it."""
+        slug, vertical = await self._of(request, viewer)
+        token = await self.links.make(slug, vertical, viewer.name)
+        await self.console.note(
+            viewer.name, "posting_link_made", f"seller {slug}", vertical=vertical
+        )
+        scheme = "https" if self.console.is_https(request) else "http"
+        base = self.console.settings.office.url or f"{scheme}://{request.host}"
+        return await _show(self.console, request, viewer, slug, f"{base}/console/shared/{token}")
+
+    async def revoke(self, request: web.Request, viewer: Viewer) -> web.StreamResponse:
+        slug, vertical = await self._of(request, viewer)
+        if not await self.links.revoke(request.match_info["id"], slug, vertical):
+            raise Refusal(404, "not_found")
+        await self.console.note(
+            viewer.name, "posting_link_revoked", f"seller {slug}", vertical=vertical
+        )
+        return redirect(
+            f"{request.path.partition('/links')[0]}#links", "The link opens nothing more."
+        )
+
+    async def _of(self, request: web.Request, viewer: Viewer) -> tuple[str, str]:
+        """Whose instructions the address names. Refuses with 404 what this seller does not sell."""
+        slug = viewer.seller or request.match_info["slug"]
+        vertical = request.match_info["vertical"]
+        await guide_for(self.console, await seller_row(self.console, slug), vertical)
+        return slug, vertical
+
+    async def shared(self, request: web.Request) -> web.StreamResponse:
+        """For who has a link: nobody is signed in, and nothing leads on."""
+        found = await self.links.open(request.match_info["token"])
+        if found is None:
+            raise Refusal(404, "not_found", "this link has ended, or was taken back")
+        seller = await seller_row(self.console, found[0])
+        guide, changes = await guide_for(self.console, seller, found[1])
+        response = self.console.render(
+            request, "posting/shared.html", seller=seller, guide=guide, changes=changes,
+            may_try=False, links=None,
+        )  # fmt: skip
+        response.headers["Referrer-Policy"] = "no-referrer"
+        response.headers["X-Robots-Tag"] = "noindex, nofollow"
+        return response
 
 
 async def _own(console: Console, request: web.Request, slug: str) -> web.StreamResponse:

@@ -78,7 +78,7 @@ async def _show(console: Console, request: web.Request, viewer: Viewer) -> web.R
         totals=(await view.days_of(console.db, [found.id])).get(found.id, []),
         verticals=await view.verticals_of(console.db, found.id),
         hours=by_hour(hours, datetime.now(UTC)),
-        unsold=unsold,
+        unsold=[((why or "no reason kept").replace("_", " "), number) for why, number in unsold],
         unsold_capped=sum(number for _, number in unsold) >= view.UNSOLD_MAX,
         last=await view.last_lead_of(console.db, found.id),
         keys=await view.live_keys_of(console.db, slug),
