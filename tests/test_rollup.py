@@ -12,6 +12,7 @@ import asyncpg
 import orjson
 import pytest
 
+from exchange.chores import rollup
 from exchange.chores.balances import Balances, horizon_of, next_step
 from exchange.chores.cells import FIGURES, TIME_BOUNDS_MS, PingSeen, add_pings, hour_of, no_cells
 from exchange.chores.rollup import RollUp
@@ -140,7 +141,7 @@ async def must_be_exact(sql: Any) -> None:
 async def test_sums_are_what_a_plain_count_gives(trade: Trade, sql: Any) -> None:
     """Over hours and days, with tests left out, and again without anything new."""
     await trade.some()
-    roll_up = a_roll_up(slice_max=7)
+    roll_up = a_roll_up(slice_max=7, cells_max=40)
 
     for _ in range(2):
         await roll_up.turn(sql)
@@ -271,7 +272,7 @@ async def test_a_chore_that_is_killed_anywhere_counts_everything_once(
     while True:
         connection = await connect(database)
         try:
-            turn = {**a_roll_up(slice_max=4).chores(), **Balances().chores()}[chore]
+            turn = {**a_roll_up(slice_max=4, cells_max=1).chores(), **Balances().chores()}[chore]
             await turn(Dying(connection, kills))
             break
         except (ConnectionResetError, asyncpg.InterfaceError):
@@ -287,13 +288,25 @@ async def test_a_chore_that_is_killed_anywhere_counts_everything_once(
         await must_balance(sql)
 
 
-async def test_two_slices_of_one_hour_add_up(trade: Trade, sql: Any) -> None:
-    """A cell is added to, never replaced."""
+@pytest.mark.parametrize(("cells_max", "bookings"), [(1, 3), (1000, 1)])
+async def test_two_slices_of_one_hour_add_up(
+    trade: Trade, sql: Any, monkeypatch: pytest.MonkeyPatch, cells_max: int, bookings: int
+) -> None:
+    """A cell is added to, never replaced; and booked before there are too many in memory."""
+    booked = []
+    honest = rollup._book
+
+    async def book(*told: Any) -> bool:
+        booked.append(told)
+        return await honest(*told)
+
+    monkeypatch.setattr(rollup, "_book", book)
     at = datetime.now(UTC) - timedelta(hours=2)
     for _ in range(5):
         await trade.ping(at)
-    await a_roll_up(slice_max=2).turn(sql)
+    await a_roll_up(slice_max=2, cells_max=cells_max).turn(sql)
 
+    assert bookings == len(booked)
     await must_be_exact(sql)
 
 

@@ -93,12 +93,14 @@ class RollUp:
         *,
         turn_s: float = TURN_S,
         slice_max: int = SLICE_MAX,
+        cells_max: int = CELLS_MAX,
         rest: float = REST,
     ) -> None:
         # After the hour: the last quote ends, its post is opened, the last attempt of it is seen.
         self._settles = timedelta(seconds=quote_ttl_s) + 2 * LAG
         self._turn_s = turn_s
         self._slice_max = slice_max
+        self._cells_max = cells_max
         self._rest = rest
         self._returns: set[UUID] = set()  # that were seen already
         self._recount: tuple[datetime, UUID, Cells] | None = None  # how far it has come
@@ -144,11 +146,12 @@ class RollUp:
                 await _count(cells, rows, contracts)
                 last = rows[-1]["id"]
             is_all = len(rows) < self._slice_max
-            if last != booked and (is_all or self._is_over() or len(cells) >= CELLS_MAX):
+            ends = is_all or self._is_over()
+            if last != booked and (ends or len(cells) >= self._cells_max):
                 if not await _book(connection, cells, booked, last):
                     return False
                 booked, cells = last, no_cells()
-            if is_all or self._is_over():
+            if ends:
                 return is_all
             await asyncio.sleep((loop.time() - began_s) * self._rest)
 

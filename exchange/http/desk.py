@@ -11,7 +11,7 @@ from exchange.errors import Refusal
 from exchange.house import House
 from exchange.http.access import KeyRing, authorization, seller_of, spend_rate
 from exchange.http.idempotency import claim, free_later, read_key, release
-from exchange.http.limits import read_object
+from exchange.http.limits import parse_object, read_object
 from exchange.http.problems import Answer, unavailable
 from exchange.ids import read_id
 from exchange.sellers import Seller
@@ -34,6 +34,13 @@ class Desk:
         is asked for what could not be stored."""
         seller = await self.admit(authorization(request))
         body = await read_object(request, self.house.settings.http)
+        self.must_be_there()
+        return seller, body
+
+    async def enter_whole(self, authorization: str, raw: bytes) -> tuple[Seller, dict[str, Any]]:
+        """The same for a body that is here already."""
+        seller = await self.admit(authorization)
+        body = parse_object(raw, self.house.settings.http.body_bytes_max)
         self.must_be_there()
         return seller, body
 

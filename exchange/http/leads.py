@@ -10,12 +10,12 @@ import orjson
 from aiohttp import web
 
 from buyers.money import parse_micros
+from buyers.value import value
 from exchange import receipt
 from exchange.deadline import Deadline
 from exchange.ending import known_attempt, sold_answer, stored_request
 from exchange.errors import ClaimLost, Refusal, StoreUnavailable
 from exchange.http.desk import Desk, wait_ms
-from exchange.http.limits import parse_object
 from exchange.http.pings import store_ping
 from exchange.http.problems import Answer, json_response
 from exchange.http.requests import ReadPing, find_market, read_ping, read_post, read_post_fields
@@ -29,6 +29,16 @@ from exchange.store.pings import utc
 from exchange.store.rows import AttemptRow, ClaimKey, LeadRow, LeadState, NewLead
 
 
+@value
+class _Came:
+    """A lead as it was sent."""
+
+    seller: Seller
+    body: dict[str, Any]
+    began_s: float
+    deadline: Deadline  # by which the seller is answered
+
+
 class LeadDesk:
     """The handlers of leads."""
 
@@ -40,53 +50,36 @@ class LeadDesk:
     async def post_lead(self, request: web.Request) -> web.Response:
         began_s = self._house.now_s()
         seller, body = await self._desk.enter(request)
-        deadline = self._deadline(seller, body, began_s)
-        run = partial(self._run, seller, body, began_s, deadline)
-        return (await self._desk.once(request, seller, body, deadline, run)).response()
+        came = self._came(seller, body, began_s)
+        run = partial(self._run, came)
+        return (await self._desk.once(request, seller, body, came.deadline, run)).response()
 
     async def answer(self, authorization: str, raw: bytes) -> Answer:
         """A lead without an Idempotency-Key from its bytes to its answer; to be cancelled when its
         seller hangs up. Raises Refusal and StoreUnavailable."""
         began_s = self._house.now_s()
-        seller = await self._desk.admit(authorization)
-        body = parse_object(raw, self._house.settings.http.body_bytes_max)
-        self._desk.must_be_there()
-        deadline = self._deadline(seller, body, began_s)
-        return await self._desk.in_time(self._run(seller, body, began_s, deadline, None), deadline)
+        came = self._came(*await self._desk.enter_whole(authorization, raw), began_s)
+        return await self._desk.in_time(self._run(came, None), came.deadline)
 
-    def _deadline(self, seller: Seller, body: dict[str, Any], began_s: float) -> Deadline:
-        """When the seller must be answered. Refuses with 403 a vertical that is not his."""
+    def _came(self, seller: Seller, body: dict[str, Any], began_s: float) -> _Came:
+        """Refuses with 403 a vertical that is not the seller's."""
         if "ping_id" not in body:
             find_market(body, seller, self._house.catalogue)
         settings = self._house.settings.post
         time_ms = wait_ms(body, settings.max_wait_ms, settings.max_wait_limit_ms)
-        return Deadline.after(began_s, time_ms)
+        deadline = Deadline.after(began_s, time_ms)
+        return _Came(seller=seller, body=body, began_s=began_s, deadline=deadline)
 
-    async def _run(
-        self,
-        seller: Seller,
-        body: dict[str, Any],
-        began_s: float,
-        deadline: Deadline,
-        key: ClaimKey | None,
-    ) -> Answer:
-        steps = self._two_steps if "ping_id" in body else self._one_step
-        return await steps(seller, body, began_s, deadline, key)
+    async def _run(self, came: _Came, key: ClaimKey | None) -> Answer:
+        return await (self._two_steps if "ping_id" in came.body else self._one_step)(came, key)
 
-    async def _one_step(
-        self,
-        seller: Seller,
-        body: dict[str, Any],
-        began_s: float,
-        deadline: Deadline,
-        key: ClaimKey | None,
-    ) -> Answer:
+    async def _one_step(self, came: _Came, key: ClaimKey | None) -> Answer:
         house = self._house
-        read = read_ping(body, seller, house.catalogue, house.vault, one_step=True)
+        read = read_ping(came.body, came.seller, house.catalogue, house.vault, one_step=True)
         self._admit()
         self._under_way += 1
         try:
-            lead = await self._pinged(read, began_s, deadline)
+            lead = await self._pinged(read, came.began_s, came.deadline)
         finally:
             self._under_way -= 1
         return await self._sell(lead, read.asking.external_id, key)
@@ -116,21 +109,14 @@ class LeadDesk:
             deadline=deadline,
         )
 
-    async def _two_steps(
-        self,
-        seller: Seller,
-        body: dict[str, Any],
-        began_s: float,
-        deadline: Deadline,
-        key: ClaimKey | None,
-    ) -> Answer:
+    async def _two_steps(self, came: _Came, key: ClaimKey | None) -> Answer:
         house = self._house
-        ping = await self._desk.find_ping(seller, body.get("ping_id"))
+        ping = await self._desk.find_ping(came.seller, came.body.get("ping_id"))
         if ping.lead_id is not None:
-            return await self._posted_before(ping.lead_id, deadline, key)
+            return await self._posted_before(ping.lead_id, came.deadline, key)
         if ping.expired:
             raise Refusal(410, "ping_expired")
-        envelope = read_post(body)
+        envelope = read_post(came.body)
         record = orjson.loads(ping.row.receipt)
         if envelope.test is not None and envelope.test != ping.row.test:
             raise Refusal(
@@ -148,7 +134,7 @@ class LeadDesk:
         lead = Lead(
             id=house.new_uuid(),
             ping_id=ping.row.id,
-            seller=seller,
+            seller=came.seller,
             market=market,
             fields=fields,
             min_price_micros=min_price,
@@ -159,8 +145,8 @@ class LeadDesk:
             auction_reason=receipt.auction_reason(record),
             judged=False,
             pinged_s=house.now_s() - ping.age_s,
-            began_s=began_s,
-            deadline=deadline,
+            began_s=came.began_s,
+            deadline=came.deadline,
         )
         return await self._sell(lead, envelope.external_id or record["external_id"], key)
 

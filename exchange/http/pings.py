@@ -15,7 +15,6 @@ from exchange.errors import Refusal
 from exchange.house import House
 from exchange.http.desk import Desk, wait_ms
 from exchange.http.idempotency import free_later
-from exchange.http.limits import parse_object
 from exchange.http.problems import Answer, json_response, unavailable
 from exchange.http.requests import find_market, read_ping
 from exchange.http.valve import Valve
@@ -61,9 +60,7 @@ class PingDesk:
         StoreUnavailable.
         """
         began_s = self._house.now_s()
-        seller = await self._desk.admit(authorization)
-        body = parse_object(raw, self._house.settings.http.body_bytes_max)
-        self._desk.must_be_there()
+        seller, body = await self._desk.enter_whole(authorization, raw)
         deadline = self._deadline(seller, body, began_s)
         asking = self._read(seller, body)
         timer = asyncio.get_running_loop().call_at(deadline.at_s, late)
