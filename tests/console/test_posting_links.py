@@ -118,3 +118,19 @@ async def test_there_are_only_so_many(desk: ConsoleOffice, monkeypatch: pytest.M
     await desk.office.db.execute("UPDATE posting_link SET ends_at = now()")
     assert await made(seller, OWN) not in links
     assert 1 == await desk.office.db.fetchval("SELECT count(*) FROM posting_link"), "old ones go"
+
+
+async def test_a_name_that_looks_like_the_address_is_a_name(desk: ConsoleOffice) -> None:
+    """Of a seller called links-co the links are made, listed and taken back as anybody's."""
+    body = {"slug": "links-co", "name": "Links & Co", "verticals": ["roofing"]}
+    assert 201 == (await desk.market.admin("POST", "/v1/sellers", body)).status
+    admin, page = await desk.signed_in("admin"), "/console/sellers/links-co/posting/roofing"
+
+    link = await made(admin, page)
+    shown = await admin.get(page)
+    assert f'action="{page}/links"' in shown.text
+    (id_,) = listed(shown)
+    back = await admin.post(f"{page}/links/{id_}/revoke")
+
+    assert (303, f"{page}#links") == (back.status, back.to)
+    assert 404 == (await desk.nobody().get(link)).status

@@ -92,6 +92,13 @@ async def seller_row(console: Console, slug: str) -> SellerRow:
     return found
 
 
+def path_of(viewer: Viewer, slug: str, vertical: str) -> str:
+    """Where this viewer finds the instructions."""
+    if viewer.seller is not None:
+        return f"/console/posting/{vertical}"
+    return f"/console/sellers/{slug}/posting/{vertical}"
+
+
 async def _show(
     console: Console, request: web.Request, viewer: Viewer, slug: str, link: str = ""
 ) -> web.StreamResponse:
@@ -110,7 +117,7 @@ async def _show(
         changes=changes,
         may_try=viewer.role in posting_try.ROLES and seller.body["active"],
         links=links,
-        links_path=f"{request.path.partition('/links')[0]}/links",
+        links_path=f"{path_of(viewer, slug, vertical)}/links",
         link=link,
         link_days=DAYS,
         actor=standing.actor,
@@ -142,9 +149,7 @@ class SharedPages:
         await self.console.note(
             viewer.name, "posting_link_revoked", f"seller {slug}", vertical=vertical
         )
-        return redirect(
-            f"{request.path.partition('/links')[0]}#links", "The link opens nothing more."
-        )
+        return redirect(f"{path_of(viewer, slug, vertical)}#links", "The link opens nothing more.")
 
     async def _of(self, request: web.Request, viewer: Viewer) -> tuple[str, str]:
         """Whose instructions the address names. Refuses with 404 what this seller does not sell."""
