@@ -1,29 +1,62 @@
-"""One signed HTTP request to one endpoint, ready to be written."""
+"""Signed HTTP requests to one endpoint, ready to be written."""
 
 from functools import lru_cache
 
+from buyers.contract import Contract
+from buyers.dialects import standard_v1
 from buyers.guard import Target
-from buyers.signing import signature
+from buyers.signing import Signer
 from buyers.wire import render_head
 
 
+class Envelope:
+    """POSTs to one endpoint with Standard Webhooks headers: what is the same in all of them is made
+    once. Raises ValueError for a target that cannot be sent."""
+
+    __slots__ = ("_head", "_signer")
+
+    def __init__(self, target: Target, key: bytes) -> None:
+        self._head = render_head(target)
+        self._signer = Signer(key)
+
+    def write(self, webhook_id: str, now_s: int, body: bytes) -> bytes:
+        """A whole request. A re-send keeps id and body and has a new timestamp.
+
+        Raises ValueError for an id that is not visible ASCII: it could become another header.
+        """
+        if not (webhook_id.isascii() and webhook_id.isprintable()):
+            raise ValueError("a webhook-id is visible ASCII")
+        name = webhook_id.encode()
+        signed = self._signer.sign(name, now_s, body)
+        # Written out in one piece: this is done for every buyer of every auction.
+        return (
+            b"%bwebhook-id: %b\r\nwebhook-timestamp: %d\r\nwebhook-signature: %b\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (self._head, name, now_s, signed, len(body), body)
+        )
+
+
+class Letter:
+    """The pings of one seller, by his opaque name, to one contract: what they have in common."""
+
+    __slots__ = ("_envelope", "_start", "_suffix", "contract", "target")
+
+    def __init__(self, contract: Contract, target: Target, seller: str) -> None:
+        self.contract, self.target = contract, target
+        self._envelope = Envelope(target, contract.secret)
+        self._start = standard_v1.ping_start(contract, seller)
+        self._suffix = f".{contract.slug}"
+
+    def ping(self, ping_id: str, now_s: int, deadline_ms: int, rest: bytes) -> bytes:
+        """A whole request. `rest` is what `standard_v1.ping_rest` says to everyone asked."""
+        body = standard_v1.write_ping(self._start, deadline_ms, rest)
+        return self._envelope.write(ping_id + self._suffix, now_s, body)
+
+
 def write_request(target: Target, key: bytes, webhook_id: str, now_s: int, body: bytes) -> bytes:
-    """A POST with Standard Webhooks headers. A re-send keeps id and body and has a new timestamp.
-
-    Raises ValueError for an id that is not visible ASCII: it could become another header.
-    """
-    if not (webhook_id.isascii() and webhook_id.isprintable()):
-        raise ValueError("a webhook-id is visible ASCII")
-    name = webhook_id.encode()
-    signed = signature(key, name, now_s, body)
-    # Written out in one piece: this is done for every buyer of every auction.
-    return (
-        b"%bwebhook-id: %b\r\nwebhook-timestamp: %d\r\nwebhook-signature: %b\r\n"
-        b"Content-Length: %d\r\n\r\n%b" % (_head(target), name, now_s, signed, len(body), body)
-    )
+    """As `Envelope.write`, for who writes now and then."""
+    return _envelope(target, key).write(webhook_id, now_s, body)
 
 
-@lru_cache(maxsize=50_000)
-def _head(target: Target) -> bytes:
-    """What is the same in every request to an endpoint is rendered once."""
-    return render_head(target)
+@lru_cache(maxsize=10_000)
+def _envelope(target: Target, key: bytes) -> Envelope:
+    return Envelope(target, key)

@@ -98,7 +98,8 @@ class _Auction:
         self._pending = len(questions)
         self.closed: asyncio.Future[None] = self._loop.create_future()
         # Places by deadline, latest first: the next one due is popped from the end.
-        self._due = sorted(range(len(questions)), key=lambda place: -questions[place].timeout_ms)
+        timeouts = [question.timeout_ms for question in questions]
+        self._due = sorted(range(len(questions)), key=timeouts.__getitem__, reverse=True)
         self._timer: asyncio.TimerHandle | None = None
 
     def send_all(self, transport: Transport) -> None:
@@ -107,7 +108,7 @@ class _Auction:
         self._arm()
 
     def results(self) -> tuple[PingResult, ...]:
-        assert None not in self._results, "exactly one result for each question"
+        assert self._pending == 0, "exactly one result for each question"
         return tuple(cast("list[PingResult]", self._results))
 
     def abandon(self) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
+from buyers.contract import Contract
+from buyers.envelope import Letter
 from buyers.guard import Guard, Target, UrlRefused
 from buyers.wire import Done, Reply
 from exchange.catalogue import EMPTY, Catalogue
@@ -80,6 +82,7 @@ class House:
     vigil: Vigil = field(init=False)  # over buyers' endpoints
     _tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)  # in the order begun
     _targets: dict[str, Target | UrlRefused] = field(default_factory=dict)
+    _letters: dict[tuple[str, str], Letter] = field(default_factory=dict)  # contract and seller
     _clock: Callable[[], float] | None = None  # the loop's, once there is one
 
     def __post_init__(self) -> None:
@@ -105,6 +108,21 @@ class House:
                 self._targets.clear()
             found = self._targets[url] = self.guard.check_url(url)
         return found if isinstance(found, Target) else None
+
+    def letter(self, contract: Contract, seller: str) -> Letter | None:
+        """What all pings of a seller to a contract have in common; None when the address guard does
+        not let us go there."""
+        found = self._letters.get((contract.slug, seller))
+        if found is not None and found.contract is contract:
+            return found
+        target = self.target(contract.endpoint.ping_url or "")
+        if target is None:
+            return None
+        if len(self._letters) > 50_000:
+            self._letters.clear()
+        opaque = self.vault.opaque("seller", contract.buyer.slug, seller)
+        found = self._letters[contract.slug, seller] = Letter(contract, target, opaque)
+        return found
 
     async def look_at_usage(self) -> None:
         """Learn anew which contracts have room; what we give back meanwhile is not forgotten."""

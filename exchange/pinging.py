@@ -7,7 +7,6 @@ from uuid import UUID
 
 from buyers.contract import Contract
 from buyers.dialects import standard_v1
-from buyers.envelope import write_request
 from buyers.messages import Bid, Missed, Ping, PingResult
 from buyers.reasons import BuyerReason
 from buyers.wire import Reply
@@ -117,17 +116,18 @@ def _questions(
     )
     rest = standard_v1.ping_rest(ping)
     now_s = int(house.wall_s())
+    seller = asking.seller.slug
     questions = []
     for contract in asked:
-        endpoint = contract.endpoint
-        timeout_ms = min(endpoint.ping_timeout_ms, window_ms)
-        target = house.target(endpoint.ping_url or "")
-        seller = house.vault.opaque("seller", contract.buyer.slug, asking.seller.slug)
-        body = standard_v1.write_ping(rest, contract, seller, int(timeout_ms))
-        webhook_id = f"{ping_id}.{contract.slug}"
-        payload = write_request(target, contract.secret, webhook_id, now_s, body) if target else b""
+        letter = house.letter(contract, seller)
+        timeout_ms = min(contract.endpoint.ping_timeout_ms, window_ms)
         questions.append(
-            Question(contract=contract, target=target, payload=payload, timeout_ms=timeout_ms)
+            Question(
+                contract=contract,
+                target=letter.target if letter else None,
+                payload=letter.ping(ping_id, now_s, int(timeout_ms), rest) if letter else b"",
+                timeout_ms=timeout_ms,
+            )
         )
     return questions
 

@@ -11,6 +11,7 @@ from buyers.contract import Contract, Pricing, PricingMode
 from buyers.dialects.standard_v1 import (
     NOTE_MAX,
     ping_rest,
+    ping_start,
     read_answer,
     read_bid,
     read_status,
@@ -85,7 +86,8 @@ def answered(case: dict[str, Any]) -> object:
 def written(case: dict[str, Any]) -> bytes:
     if case["call"] == "write_ping":
         ping = Ping(**case["ping"])
-        return write_ping(ping_rest(ping), contract_of(case), case["seller"], case["deadline_ms"])
+        start = ping_start(contract_of(case), case["seller"])
+        return write_ping(start, case["deadline_ms"], ping_rest(ping))
     said = dict(case["post"])
     post = Post(price_micros=parse_micros(said.pop("price")), **said)
     return write_post(post, contract_of(case))

@@ -1,6 +1,5 @@
 """The native protocol: JSON over HTTP/1.1 with Standard Webhooks signatures (contract §4)."""
 
-from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -49,17 +48,20 @@ def ping_rest(ping: Ping) -> bytes:
     return b"," + orjson.dumps(rest)[1:]
 
 
-def write_ping(rest: bytes, contract: Contract, seller: str, deadline_ms: int) -> bytes:
-    """The body of a ping. `rest` is `ping_rest` of it."""
-    start = _ping_start(contract.slug, seller, not contract.is_shared)
-    return b'%b,"deadline_ms":%d%b' % (start, deadline_ms, rest)
-
-
-@lru_cache(maxsize=50_000)
-def _ping_start(contract: str, seller: str, exclusive: bool) -> bytes:
-    """The part that is the same in all pings of a seller to a contract."""
-    start = {"type": "ping", "contract": contract, "seller": seller, "exclusive": exclusive}
+def ping_start(contract: Contract, seller: str) -> bytes:
+    """The part that is the same in all pings of a seller, by his opaque name, to a contract."""
+    start = {
+        "type": "ping",
+        "contract": contract.slug,
+        "seller": seller,
+        "exclusive": not contract.is_shared,
+    }
     return orjson.dumps(start)[:-1]
+
+
+def write_ping(start: bytes, deadline_ms: int, rest: bytes) -> bytes:
+    """The body of a ping, of `ping_start` and `ping_rest`."""
+    return b'%b,"deadline_ms":%d%b' % (start, deadline_ms, rest)
 
 
 def read_bid(
@@ -84,9 +86,10 @@ def read_bid(
 def _read_price(
     answer: dict[str, Any], elapsed_ms: float, *, ping_id: str, contract: Contract
 ) -> PingResult:
-    if answer.get("ping_id") not in (None, ping_id):  # tuples: what they sent may not be hashable
+    about, currency = answer.get("ping_id"), answer.get("currency")
+    if about is not None and about != ping_id:
         return Invalid(reason=BuyerReason.BID_WRONG_PING, elapsed_ms=elapsed_ms)
-    if answer.get("currency") not in (None, contract.buyer.currency):
+    if currency is not None and currency != contract.buyer.currency:
         return Invalid(reason=BuyerReason.BID_WRONG_CURRENCY, elapsed_ms=elapsed_ms)
     try:
         price = parse_micros(answer["bid"])
@@ -94,9 +97,10 @@ def _read_price(
         return Invalid(reason=_BID_REASONS[error.code], elapsed_ms=elapsed_ms)
     if price == 0:
         return NoBid(note=_note(answer.get("reason")), elapsed_ms=elapsed_ms)
-    if contract.pricing.max_micros is not None and price > contract.pricing.max_micros:
+    pricing = contract.pricing
+    if pricing.max_micros is not None and price > pricing.max_micros:
         return Invalid(reason=BuyerReason.BID_ABOVE_MAX, elapsed_ms=elapsed_ms)
-    if price < contract.pricing.min_micros:
+    if price < pricing.min_micros:
         return Invalid(reason=BuyerReason.BID_BELOW_MIN, elapsed_ms=elapsed_ms)
     expires = answer.get("expires_in_s")
     if expires is not None and not _is_seconds(expires):

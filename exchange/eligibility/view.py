@@ -5,7 +5,6 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Final
 
-from buyers.contract import Contract
 from exchange.eligibility.filters import first_failing
 from exchange.eligibility.index import Index
 from exchange.eligibility.rows import Room, Row, rows_of
@@ -14,7 +13,7 @@ from exchange.eligibility.values import Asker, Fields, Screening, Skipped, Usage
 from exchange.plan import Plan, Tier
 from exchange.reasons import SkipReason
 
-_KNOWN_MAX: Final = 1024  # masks of which the contracts are remembered
+_KNOWN_MAX: Final = 4096  # masks of which the rows are remembered
 
 
 class View:
@@ -27,7 +26,7 @@ class View:
         self._room = Room()
         self._rows: list[Row | None] = []  # by slot
         self._held = 0  # its slots
-        self._known: dict[int, tuple[Contract, ...]] = {}
+        self._known: dict[int, tuple[Row, ...]] = {}
 
     @property
     def rows(self) -> list[Row | None]:
@@ -81,19 +80,21 @@ class View:
         fit = left = suited ^ stopped
         for layer in late:
             fit = layer.left(fields, fit)
-        skipped = [_stopped(row, asker, paused) for row in rows_of(stopped, self._rows)]
-        skipped += [_filtered(row, fields, known) for row in rows_of(left ^ fit, self._rows)]
-        eligible = self._contracts(self._with_room(fit, asker, usage, now, skipped))
-        return Screening(eligible, tuple(sorted(skipped, key=attrgetter("contract"))), unsuited)
+        skipped = [_stopped(row, asker, paused) for row in self._of(stopped)]
+        skipped += [_filtered(row, fields, known) for row in self._of(left ^ fit)]
+        fit = self._with_room(fit, asker, usage, now, skipped)
+        skipped.sort(key=attrgetter("contract"))
+        eligible = tuple([row.contract for row in self._of(fit)])
+        return Screening(eligible, tuple(skipped), unsuited)
 
-    def _contracts(self, mask: int) -> tuple[Contract, ...]:
-        """By slug. Pings are much alike, and so are the masks they end in."""
+    def _of(self, mask: int) -> tuple[Row, ...]:
+        """By slug. Pings are much alike, and so are the masks they come to."""
         found = self._known.get(mask)
         if found is None:
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
-            contracts = [row.contract for row in rows_of(mask, self._rows)]
-            found = self._known[mask] = tuple(sorted(contracts, key=attrgetter("slug")))
+            rows = rows_of(mask, self._rows)
+            found = self._known[mask] = tuple(sorted(rows, key=attrgetter("contract.slug")))
         return found
 
     def _with_room(
@@ -102,13 +103,13 @@ class View:
         """Who of the fitting is open and has room; why the others are not goes to `skipped`."""
         rows = self._rows
         closed = self._room.closed(fit, rows, now)
-        skipped += [row.closed for row in rows_of(closed, rows)]
+        skipped += [row.closed for row in self._of(closed)]
         fit ^= closed
         if asker.test:
             return fit
         used_up, paced = self._room.limited(fit, rows, usage)
-        skipped += [row.skipped(usage.full[row.contract.id]) for row in rows_of(used_up, rows)]
-        for row in rows_of(paced, rows):
+        skipped += [row.skipped(usage.full[row.contract.id]) for row in self._of(used_up)]
+        for row in self._of(paced):
             if full(row.contract, usage, now) is not None:
                 skipped.append(row.skipped(SkipReason.PACED))
                 used_up |= 1 << row.slot
