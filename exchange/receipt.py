@@ -1,7 +1,7 @@
 """The frozen account of a ping or a lead: who was asked, what each said, who won, why not the rest."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -13,9 +13,21 @@ from exchange.eligibility import Asker, Skipped, why_unsuited
 from exchange.ids import write_id
 from exchange.lead import Attempt, Auction, Ending, Lead
 from exchange.reasons import AuctionReason
+from exchange.sellers import PPM
 from exchange.verticals import Margin
 
 VERSION = 1
+# Of a stored offer: what most offers have is not written, it would be a quarter of the receipt.
+_USUAL: Final = {
+    "fixed": False,
+    "adjustment": PPM,
+    "priority": 10,
+    "min": 0,
+    "bid_id": None,
+    "expires_in_s": None,
+    "shared": False,
+    "max_shares": 1,
+}
 
 
 def ping_receipt(auction: Auction, answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +73,7 @@ def lead_receipt(lead: Lead, ending: Ending) -> dict[str, Any]:
         "lead_id": write_id("lead", lead.id, test=lead.test),
         "ping_id": write_id("ping", lead.ping_id, test=lead.test),
         "min_price": lead.min_price_micros,
-        "offers": [_offer(offer) for offer in lead.offers],
+        "offers": [write_offer(offer) for offer in lead.offers],
         "rules": _rules(lead.rules),
         "attempts": [_attempt(attempt) for attempt in ending.attempts],
         "skipped": [_skipped(one) for one in ending.skipped],
@@ -82,11 +94,21 @@ def read_offers(receipt: Mapping[str, Any]) -> tuple[Offer, ...]:
             min_micros=one["min"],
             bid_id=one["bid_id"],
             expires_in_s=one["expires_in_s"],
-            is_shared=one.get("shared", False),
-            max_shares=one.get("max_shares", 1),
+            is_shared=one["shared"],
+            max_shares=one["max_shares"],
         )
-        for one in receipt["offers"]
+        for one in whole_offers(receipt)
     )
+
+
+def whole_offers(receipt: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The recorded offers with what goes without saying."""
+    return [{**_USUAL, **one} for one in receipt["offers"]]
+
+
+def whole(receipt: Mapping[str, Any]) -> dict[str, Any]:
+    """A receipt as it is shown: nothing goes without saying."""
+    return {**receipt, "offers": whole_offers(receipt)}
 
 
 def read_rules(receipt: Mapping[str, Any], floor_micros: int | None = None) -> Rules:
@@ -151,27 +173,37 @@ def _rules(rules: Rules) -> dict[str, Any]:
     }
 
 
-def _offer(offer: Offer) -> dict[str, Any]:
-    return {
+def write_offer(offer: Offer) -> dict[str, Any]:
+    """An offer as it is stored; `whole_offers` adds what goes without saying."""
+    row: dict[str, Any] = {
         "contract": offer.contract,
         "buyer": offer.buyer,
         "price": offer.price_micros,
-        "fixed": offer.is_fixed,
-        "adjustment": offer.adjustment_ppm,
-        "priority": offer.priority,
-        "min": offer.min_micros,
-        "bid_id": offer.bid_id,
-        "expires_in_s": offer.expires_in_s,
-        "shared": offer.is_shared,
-        "max_shares": offer.max_shares,
     }
+    if offer.is_fixed:
+        row["fixed"] = True
+    if offer.adjustment_ppm != PPM:
+        row["adjustment"] = offer.adjustment_ppm
+    if offer.priority != _USUAL["priority"]:
+        row["priority"] = offer.priority
+    if offer.min_micros:
+        row["min"] = offer.min_micros
+    if offer.bid_id is not None:
+        row["bid_id"] = offer.bid_id
+    if offer.expires_in_s is not None:
+        row["expires_in_s"] = offer.expires_in_s
+    if offer.is_shared:
+        row["shared"] = True
+    if offer.max_shares != 1:
+        row["max_shares"] = offer.max_shares
+    return row
 
 
 def _ranked(offers: Sequence[Offer], lost: Mapping[str, AuctionReason]) -> list[dict[str, Any]]:
     """Offers; a fixed one with why it lost, a bid's reason stands where its contract was asked."""
-    rows = list(map(_offer, offers))
+    rows = list(map(write_offer, offers))
     for row in rows:
-        if row["fixed"]:
+        if "fixed" in row:
             row["reason"] = lost.get(row["contract"])
     return rows
 

@@ -103,7 +103,7 @@ def test_what_became_of_it_is_told(
         elif contract is None:
             assert reason == said
         else:
-            rows = (*record["asked"], *(one for one in record["offers"] if one["fixed"]))
+            rows = (*record["asked"], *(one for one in record["offers"] if one.get("fixed")))
             assert [reason] == [one["reason"] for one in rows if one["contract"] == contract]
         words = [reason.value] if contract is None else [reason.value, f" {contract} "]
         assert any(all(w in line for w in words) for line in await why(floor, told))

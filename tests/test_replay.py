@@ -4,7 +4,11 @@ import copy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from exchange.auction import Offer
+from exchange.receipt import read_offers, whole, write_offer
 from exchange.replay import replay_ping, replay_price
 
 
@@ -71,3 +75,36 @@ def test_a_booked_price_follows_from_its_offer(
     request["rules"]["second_price"] = second_price
 
     assert len(replay_price("lead_1", contract, price, request)) == faults
+
+
+@given(
+    st.builds(
+        Offer, contract=st.just("c"), buyer=st.just("b"), price_micros=st.integers(1, 10**12),
+        is_fixed=st.booleans(), adjustment_ppm=st.sampled_from([1_000_000, 900_000]),
+        priority=st.sampled_from([10, 0, 3]), min_micros=st.sampled_from([0, 5]),
+        bid_id=st.sampled_from([None, "", "x"]), expires_in_s=st.sampled_from([None, 0, 30]),
+        is_shared=st.booleans(), max_shares=st.sampled_from([1, 3]),
+    )
+)  # fmt: skip
+def test_an_offer_is_read_as_it_was_written(offer: Offer) -> None:
+    """What goes without saying is not stored, and is shown."""
+    stored = {"offers": [write_offer(offer)]}
+
+    assert (offer,) == read_offers(stored)
+    (shown,) = whole(stored)["offers"]
+    assert {
+        "fixed",
+        "adjustment",
+        "priority",
+        "min",
+        "bid_id",
+        "shared",
+        "max_shares",
+    } <= shown.keys()
+
+
+def test_what_goes_without_saying_is_not_stored() -> None:
+    """There are ten of them in a receipt."""
+    assert {"contract": "c", "buyer": "b", "price": 7} == write_offer(
+        Offer(contract="c", buyer="b", price_micros=7)
+    )

@@ -69,7 +69,7 @@ async def plainly(sql: Any) -> dict[tuple[Any, ...], Counter[str]]:
                 )
                 cell[f"t{place + 1}"] += 1
         for one in receipt["offers"]:
-            if one["fixed"]:
+            if one.get("fixed"):
                 found[hour, row["seller"], ids[one["contract"]]] += Counter(
                     fixed=1, bid_sum=one["price"], won=one["contract"] == winner
                 )

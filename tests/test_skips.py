@@ -96,7 +96,7 @@ async def check_all_told(floor: Floor, ping: str) -> None:
     """Every contract is asked, competes at its price, is skipped or stands behind the auction."""
     record, market = await record_of(floor, ping), floor.house.catalogue.markets["loans"]
     told = [one["contract"] for one in (*record["asked"], *record["skipped"])]
-    told += [one["contract"] for one in record["offers"] if one["fixed"]]
+    told += [one["contract"] for one in record["offers"] if one.get("fixed")]
     behind = {
         c.slug for c, _ in market.contracts if market.plan.tier_of(c) in market.plan.waterfall
     }

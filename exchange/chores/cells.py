@@ -115,7 +115,7 @@ def _count(
             _count_asked(cell, one)
             cell[_WON] += slug in won
     for one in receipt["offers"]:
-        if one["fixed"] and (contract := contracts.get(one["contract"])):
+        if one.get("fixed") and (contract := contracts.get(one["contract"])):
             cell = cells[Key(*lead, contract)]
             cell[_FIXED] += 1
             cell[_BID_SUM] += one["price"]

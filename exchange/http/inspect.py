@@ -17,6 +17,7 @@ from exchange.http.paging import Page, read_page
 from exchange.http.problems import json_response
 from exchange.http.requests import invalid
 from exchange.ids import read_id, write_id
+from exchange.receipt import whole
 from exchange.recalling import recall
 from exchange.store import reports
 from exchange.store.catalogue import KINDS
@@ -71,7 +72,7 @@ class InspectDesk:
             "currency": currency,
             "person": None if row.person.key is None else receipts.PERSON,
             "answer": orjson.loads(row.answer) if row.answer else None,
-            "receipt": receipts.in_words(record, currency),
+            "receipt": record and receipts.in_words(whole(record), currency),
             "attempts": [receipts.attempt_shown(one, currency) for one in attempts],
             "transfers": [receipts.transfer_shown(one, currency) for one in transfers],
             "returns": [

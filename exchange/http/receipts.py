@@ -8,6 +8,7 @@ import orjson
 
 from buyers.money import format_micros
 from exchange.ids import write_id
+from exchange.receipt import whole
 from exchange.returns import BY_POLICY
 from exchange.store.pings import utc
 from exchange.store.rows import LateBid, LeadRow, ReturnRow
@@ -46,7 +47,7 @@ def _said(name: str, value: Any, currency: str) -> Any:
 def ping_shown(record: Mapping[str, Any], late: Iterable[LateBid]) -> dict[str, Any]:
     """A ping's whole receipt, with the bids that came too late."""
     currency = record["currency"]
-    shown: dict[str, Any] = in_words(record, currency)
+    shown: dict[str, Any] = in_words(whole(record), currency)
     return shown | {
         "late_bids": [
             {"contract": one.contract, "price": money(one.price_micros, currency), "late_ms": one.late_ms}
