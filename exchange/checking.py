@@ -179,6 +179,7 @@ def _together(
             text = "a postpaid buyer has no balance to stop at"
             problems.append(Problem(f"{path}.low_balance_stop", "not_allowed", text))
         if kind == "seller":
+            problems += _url_problems({"callback_url": body.get("callback_url")}, guard, path)
             problems += [
                 Problem(f"{path}.verticals", "not_found", f"there is no vertical {one}")
                 for one in body["verticals"]
@@ -235,9 +236,15 @@ def _contract_problems(
         problems.append(
             Problem(f"{path}.buyer", "currency", "the buyer's currency is not the vertical's")
         )
-    for name in _URLS:
-        url = body["endpoint"][name]
-        found = guard.check_url(url) if url else None
-        if isinstance(found, UrlRefused):
-            problems.append(Problem(f"{path}.endpoint.{name}", found.code, found.message))
-    return problems
+    urls = {name: body["endpoint"][name] for name in _URLS}
+    return problems + _url_problems(urls, guard, f"{path}.endpoint")
+
+
+def _url_problems(urls: Mapping[str, str | None], guard: Guard, path: str) -> list[Problem]:
+    """Of addresses that we would call, by the name of their property."""
+    found = {name: guard.check_url(url) for name, url in urls.items() if url}
+    return [
+        Problem(f"{path}.{name}", one.code, one.message)
+        for name, one in found.items()
+        if isinstance(one, UrlRefused)
+    ]

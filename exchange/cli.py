@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from exchange.cli_erasing import register
 from exchange.cli_users import users_app
 from exchange.errors import DocumentsInvalid, ExchangeError, SettingsInvalid
 
@@ -33,6 +34,7 @@ unconfirmed_app = typer.Typer(
 app.add_typer(keys_app, name="keys")
 app.add_typer(users_app, name="users")
 app.add_typer(unconfirmed_app, name="unconfirmed")
+register(app)
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Settings file instead of config/exchange.toml.")

@@ -1,19 +1,22 @@
 """How a sale ends: the answer is stored before it is given; what is stored can be taken up again."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
 
 from buyers.money import format_micros
 from exchange import receipt
-from exchange.catalogue import Market
 from exchange.deadline import Deadline
 from exchange.house import House
 from exchange.ids import write_id
 from exchange.lead import Attempt, Ending, Lead
 from exchange.reasons import AuctionReason
 from exchange.sellers import Seller
+from exchange.store.pings import utc
 from exchange.store.rows import AttemptRow, Closing, LeadRow, LeadState
+
+BuyerRefs = Callable[[int], str | None]  # a buyer's opaque name by its id; None: there is no such
 
 
 async def conclude(house: House, lead: Lead, ending: Ending) -> bytes | None:
@@ -24,6 +27,7 @@ async def conclude(house: House, lead: Lead, ending: Ending) -> bytes | None:
     if ending.pending:
         return None
     answer = final_answer(house, lead, ending)
+    owed = answer.get("pending", 0) if lead.seller.callback_url else 0
     closing = Closing(
         lead_id=lead.id,
         owner=house.worker,
@@ -31,6 +35,7 @@ async def conclude(house: House, lead: Lead, ending: Ending) -> bytes | None:
         reason=ending.reason,
         receipt=receipt.dump(receipt.lead_receipt(lead, ending)),
         answer=orjson.dumps(answer),
+        owed=owed,
     )
     house.failpoint("before_close")
     stored: bytes | None = await house.insist(lambda: house.store.close_lead(closing))
@@ -49,33 +54,63 @@ def final_answer(house: House, lead: Lead, ending: Ending) -> dict[str, Any]:
     elapsed_ms = round((house.now_s() - lead.began_s) * 1000)
     if not ending.sold:
         return answer | {"outcome": "unsold", "reason": ending.reason, "elapsed_ms": elapsed_ms}
-    sold = sold_answer(house, lead.market, lead.seller, ending)
+    sold = _sold_answer(ending, lead.market.vertical.currency, buyer_refs(house, lead.seller))
     if lead.test:
         sold.pop("pending", None)  # nobody will ever ask about a test
     return answer | sold | {"elapsed_ms": elapsed_ms}
 
 
-def sold_answer(house: House, market: Market, seller: Seller, ending: Ending) -> dict[str, Any]:
+def buyer_refs(house: House, seller: Seller) -> BuyerRefs:
+    """What this seller knows buyers by."""
+
+    def ref(id_: int) -> str | None:
+        buyer = house.catalogue.buyers.get(id_)
+        return house.vault.opaque("buyer", seller.slug, buyer.slug) if buyer else None
+
+    return ref
+
+
+def _sold_answer(ending: Ending, currency: str, ref: BuyerRefs) -> dict[str, Any]:
     """What was sold so far: the sum of the payouts, one line for each buyer, and how many posts of a
     shared lead nobody knows the outcome of."""
-    currency = market.vertical.currency
     urls = [one.detail["redirect_url"] for one in ending.sold if one.detail.get("redirect_url")]
     sold: dict[str, Any] = {
         "outcome": "sold",
         "price": format_micros(sum(one.payout_micros for one in ending.sold), currency),
         "currency": currency,
         "redirect_url": urls[0] if urls else None,
-        "sales": [_sale(house, seller, one, currency) for one in ending.sold],
+        "sales": [
+            {
+                "sale_id": f"sale_{one.id.hex}",
+                "price": format_micros(one.payout_micros, currency),
+                "buyer_ref": ref(one.buyer),
+            }
+            for one in ending.sold
+        ],
     }
     return sold | {"pending": ending.waiting} if ending.waiting else sold
 
 
-def _sale(house: House, seller: Seller, attempt: Attempt, currency: str) -> dict[str, Any]:
-    buyer = house.catalogue.buyers.get(attempt.buyer)
-    return {
-        "sale_id": f"sale_{attempt.id.hex}",
-        "price": format_micros(attempt.payout_micros, currency),
-        "buyer_ref": house.vault.opaque("buyer", seller.slug, buyer.slug) if buyer else None,
+def answer_now(row: LeadRow, attempts: Sequence[AttemptRow], ref: BuyerRefs) -> dict[str, Any]:
+    """What is to be said of a stored lead: its final answer, that of a shared lead with posts that
+    nobody had answered as it stands now; else that it is pending."""
+    said: dict[str, Any] = {
+        "lead_id": write_id("lead", row.id, test=row.test),
+        "ping_id": write_id("ping", row.ping_id, test=row.test),
+        "outcome": "pending",
+    }
+    if row.answer is not None:
+        said = orjson.loads(row.answer)
+        if "pending" in said and not row.test:
+            del said["pending"]
+            ending = Ending(attempts=tuple(map(known_attempt, attempts)), skipped=())
+            said |= _sold_answer(ending, said["currency"], ref)
+    elif row.state is LeadState.GONE:
+        said |= {"outcome": "unsold", "reason": "seller_gone"}
+    return said | {
+        "vertical": row.vertical,
+        "external_id": row.external_id,
+        "created_at": utc(row.created_at),
     }
 
 

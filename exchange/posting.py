@@ -26,6 +26,7 @@ from buyers.wire import Reply, render_request
 from exchange.fanout import missed_reason
 from exchange.house import House
 from exchange.ids import write_id
+from exchange.patience import pause_s
 from exchange.store.rows import AttemptRow, AttemptState, Settled, Settlement
 from exchange.veiling import veiled
 
@@ -33,8 +34,6 @@ FRESH_S: Final = 5.0  # a person travels on a new connection or one idle for les
 # A status of `unknown` means rejected only 60 s after our last byte; that leaves within 5 s of the
 # intent. An idempotent endpoint is sent the lead again, which makes `unknown` say nothing.
 UNKNOWN_MEANS_REJECTED_S: Final = 65.0
-_TRIES_S: Final = (5.0, 30.0, 120.0, 600.0)  # then hourly
-_HOURLY_S: Final = 3600.0
 _FENCE_TRIES: Final = 5  # somebody may take the fence between reading and writing
 
 
@@ -167,8 +166,7 @@ def next_try_s(
     """Seconds until an unconfirmed attempt is asked about again; None: it waits for a person."""
     if contract is None or not can_be_asked(contract) or age_s >= unconfirmed_hours * 3600:
         return None
-    place = max(0, tries - 1)  # the first try is made at once
-    return _TRIES_S[place] if place < len(_TRIES_S) else _HOURLY_S
+    return pause_s(tries)
 
 
 async def settle(

@@ -13,6 +13,7 @@ from buyers.contract import Buyer, Contract
 from exchange.catalogue import Market, entry_of, market_of
 from exchange.documents import contract_value, plan_value
 from exchange.eligibility import Entry
+from exchange.erasure import ERASED
 from exchange.errors import PlacesMissing
 from exchange.geo import load_places, within
 from exchange.receipt import with_unsuited
@@ -53,7 +54,7 @@ async def recall(
     db: Database, receipt: Mapping[str, Any], kept: Kept | None = None
 ) -> Mapping[str, Any]:
     """A ping's receipt with everybody named who was skipped, judged by the documents of its version."""
-    if not receipt.get("unsuited"):
+    if not receipt.get("unsuited") or receipt.get(ERASED):  # nobody knows its fields any more
         return receipt
     market = await _market_then(db, receipt["vertical"], receipt["catalogue"], kept or Kept())
     return receipt if market is None else with_unsuited(receipt, market)

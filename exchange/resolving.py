@@ -50,7 +50,7 @@ async def _ask(
 
     That a re-send did not leave says nothing of the first post.
     """
-    if contract.endpoint.idempotent:
+    if contract.endpoint.idempotent and lead.person.key is not None:  # erased: nothing to send
         delivery = Delivery(
             attempt_id=attempt.id,
             fence=attempt.fence,

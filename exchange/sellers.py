@@ -16,7 +16,7 @@ class Seller:
     margin: Margin | None  # None: the vertical's
     rate_per_s: int  # requests per second, all workers together
     active: bool
-    callback_url: str | None = None
+    callback_url: str | None = None  # gets the final answer after a 202; None: he asks for it
 
 
 def margin_micros(margin: Margin, pay_micros: int) -> int:

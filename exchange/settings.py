@@ -106,6 +106,13 @@ class HealthSettings(_Section):
     throttle_results_min: int = Field(50, ge=1, le=100_000)
 
 
+class CallbackSettings(_Section):
+    """[callback]: telling sellers the end of a lead that was pending."""
+
+    timeout_s: float = Field(10.0, ge=0.1, le=60)
+    hours: int = Field(24, ge=1, le=720)
+
+
 class StoreSettings(_Section):
     """[store]: writing the books."""
 
@@ -122,6 +129,8 @@ class RetentionSettings(_Section):
     """[retention]: how long what happened can be explained."""
 
     pings_days: int = Field(90, ge=1, le=3650)
+    callbacks_days: int = Field(30, ge=1, le=3650)
+    persons_days: int = Field(0, ge=0, le=3650)
 
 
 class OfficeSettings(_Section):
@@ -149,6 +158,7 @@ class Settings(_Section):
     post: PostSettings = PostSettings()
     http: HttpSettings = HttpSettings()
     health: HealthSettings = HealthSettings()
+    callback: CallbackSettings = CallbackSettings()
     store: StoreSettings = StoreSettings()
     retention: RetentionSettings = RetentionSettings()
     trace: TraceSettings = TraceSettings()

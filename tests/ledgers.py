@@ -117,6 +117,14 @@ class Books(ABC):
     @abstractmethod
     async def ask_return(self, wish: ReturnWish, policy: ReturnPolicy | None) -> Requested: ...
     @abstractmethod
+    async def want_callbacks(self) -> None:
+        """The seller of every lead has a callback_url from now on."""
+
+    @abstractmethod
+    async def owed(self, lead_id: UUID) -> tuple[bool, int | None]:
+        """Whether a callback is owed, and how many posts were open in what its seller was told."""
+
+    @abstractmethod
     async def decide_return(self, decision: Decision) -> ReturnRow | None: ...
 
     # --- what does not ----------------------------------------------------------------------------
@@ -266,7 +274,13 @@ class Books(ABC):
         return row.id
 
     async def end(
-        self, lead_id: UUID, state: str = "unsold", *, answer: bytes = b"end", owner: int = 1
+        self,
+        lead_id: UUID,
+        state: str = "unsold",
+        *,
+        answer: bytes = b"end",
+        owner: int = 1,
+        owed: int = 0,
     ) -> object:
         return await self.store().close_lead(
             Closing(
@@ -276,6 +290,7 @@ class Books(ABC):
                 reason=None,
                 receipt=b"r",
                 answer=answer,
+                owed=owed,
             )
         )
 
@@ -358,6 +373,12 @@ class MemoryBooks(Books):
 
     async def ask_return(self, wish: ReturnWish, policy: ReturnPolicy | None) -> Requested:
         return await self.memory.request_return(wish, policy)
+
+    async def want_callbacks(self) -> None:
+        self.memory.called_back.add(SELLER)
+
+    async def owed(self, lead_id: UUID) -> tuple[bool, int | None]:
+        return lead_id in self.memory.owed, self.memory.owed.get(lead_id)
 
     async def decide_return(self, decision: Decision) -> ReturnRow | None:
         return await self.memory.decide_return(decision)
@@ -468,6 +489,17 @@ class PostgresBooks(Books):
 
     async def ask_return(self, wish: ReturnWish, policy: ReturnPolicy | None) -> Requested:
         return await request_return(self.store().db, wish, policy)
+
+    async def want_callbacks(self) -> None:
+        await self.sql.execute(
+            """INSERT INTO document (id, kind, slug, body)
+            VALUES ($1, 'seller', 's', '{"slug": "s", "callback_url": "https://s.example/"}')""",
+            SELLER,
+        )
+
+    async def owed(self, lead_id: UUID) -> tuple[bool, int | None]:
+        row = await self.sql.fetchrow("SELECT told FROM callback WHERE lead_id = $1", lead_id)
+        return row is not None, row and row["told"]
 
     async def decide_return(self, decision: Decision) -> ReturnRow | None:
         return await decide_return(self.store().db, decision)

@@ -280,7 +280,7 @@ UNANSWERABLE: list[Any] = [
         ("GET", "/v1/audit?kind=lead", None, 422, "invalid_request"),
         ("PATCH", "/v1/contracts/acme-1", {"slug": "other"}, 422, "invalid_request"),
         ("PATCH", "/v1/contracts/acme-1", {"buyer": "zenith"}, 422, "invalid_request"),
-        ("PATCH", "/v1/sellers/roofquotes", {"callback_url": "https://s.example/"}, 422, "not_supported"),
+        ("PATCH", "/v1/sellers/roofquotes", {"callback_url": "https://s.example/#top"}, 422, "invalid_request"),
         ("PATCH", "/v1/buyers/acme", {"currency": "EUR"}, 422, "invalid_request"),
         ("POST", "/v1/buyers/none/deposits", {"amount": "1"}, 404, "not_found"),
         ("POST", "/v1/contracts/nobody-1/test", {}, 404, "not_found"),

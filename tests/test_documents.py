@@ -163,7 +163,7 @@ def test_a_buyer_a_seller_and_a_plan_have_their_defaults() -> None:
     buyer = {"slug": "acme", "name": "Acme", "currency": "USD", "credit": None,
              "low_balance_stop": "0.00", "timezone": "UTC", "caps": [], "active": True}  # fmt: skip
     seller = {"slug": "quoteform", "name": "Quoteform", "verticals": [], "margin": None,
-              "rate_per_s": 100, "callback_url": None, "active": True}  # fmt: skip
+              "rate_per_s": 100, "callback_url": None, "callback_secret": None, "active": True}  # fmt: skip
     plan = {
         "vertical": "solar",
         "tiers": [{"name": "auction", "mode": "auction", "window_ms": None, "period": None}],
@@ -269,31 +269,14 @@ def test_a_buyer_a_seller_and_a_plan_become_values() -> None:
     ) == plan_value(plan).tiers
 
 
-# --- what this version does not enforce ------------------------------------------------------------
-
-UNSUPPORTED = [
-    # (model, document, path)
-    (
-        SellerDocument,
-        {"slug": "quoteform", "name": "Q", "callback_url": "https://q.example/"},
-        "callback_url",
-    ),
-]
-
-
-@pytest.mark.parametrize(("model", "document", "path"), UNSUPPORTED, ids=range(len(UNSUPPORTED)))
-def test_what_is_not_enforced_is_refused(
-    model: type[BaseModel], document: dict[str, Any], path: str
-) -> None:
-    """`not_supported`, never stored and ignored."""
-    assert {path: "not_supported"} == problems(model, document)
-
-
 # --- problems --------------------------------------------------------------------------------------
 
 BID_FIXED = {"mode": "fixed", "price": "5"}
 WRONG: list[tuple[type[BaseModel], Any, dict[str, str]]] = [
     # (model, document, path and code of every problem)
+    (SellerDocument, {"slug": "q", "name": "Q", "callback_url": "", "callback_secret": "sesame"},
+     {"callback_url": "too_short", "callback_secret": "bad_format"}),
+    (SellerDocument, {"slug": "q", "name": "Q", "callback_secret": SECRET}, {"callback_secret": "not_allowed"}),
     (ContractDocument, {}, {"slug": "required", "buyer": "required", "vertical": "required",
                             "endpoint": "required", "pricing": "required"}),
     (ContractDocument, but(LEAST, colour="red"), {"colour": "unknown_field"}),

@@ -26,9 +26,9 @@ PURE = [
     "exchange.eligibility.rows", "exchange.eligibility.standing", "exchange.eligibility.view",
     "exchange.plan",
     "exchange.conditions", "exchange.documents", "exchange.documents.models", "exchange.documents.values", "exchange.schedules", "exchange.catalogue", "exchange.receipt",
-    "exchange.patterns", "exchange.posting_guide", "exchange.posting_guide.fields", "exchange.posting_guide.guide",
+    "exchange.callbacks", "exchange.patience", "exchange.patterns", "exchange.posting_guide", "exchange.posting_guide.callbacks", "exchange.posting_guide.fields", "exchange.posting_guide.guide",
     "exchange.posting_guide.history", "exchange.posting_guide.literals", "exchange.posting_guide.programs", "exchange.posting_guide.words",
-    "exchange.reasons", "exchange.errors", "exchange.ids", "exchange.sealing", "exchange.returns",
+    "exchange.reasons", "exchange.errors", "exchange.ids", "exchange.sealing", "exchange.returns", "exchange.persons", "exchange.erasure", "exchange.veiling",
     "exchange.story", "exchange.story.values", "exchange.story.telling", "exchange.story.scopes", "exchange.story.lines", "exchange.story.summary",
 ]  # fmt: skip
 # They may also use plain rows of the store: values without a method.

@@ -192,7 +192,7 @@ async def test_an_audit_is_done_every_five_minutes_only(offices: Offices) -> Non
 
 async def test_a_scrape_is_made_once_for_all_who_ask(offices: Offices, tmp_path: Path) -> None:
     """And a second one within half a second costs nothing."""
-    scraping = Scraping(offices.store.db, tmp_path, tmp_path, 2, Counting())
+    scraping = Scraping(offices.store.db, tmp_path, tmp_path, 2, Counting(), {})
     request = make_mocked_request("GET", "/metrics")
     first = await scraping.scrape(request)
     await offices.store.db.execute("UPDATE house SET paused = true")
@@ -229,3 +229,15 @@ async def test_a_thousand_contracts_are_one_question(offices: Offices) -> None:
         await read_books(connection)
 
     assert len(asked) <= 14
+
+
+async def test_erasures_are_counted_and_those_that_wait(offices: Offices) -> None:
+    sold, (lead, waits) = await offices.sale(), await offices.lead()
+    await offices.settle(await offices.attempt(lead), "unconfirmed")
+    await offices.store.db.execute("UPDATE lead SET state = 'sold' WHERE state = 'open' AND id <> $1", lead)  # fmt: skip
+    for one in (sold, waits):
+        await offices.admin("POST", f"/v1/leads/{one}/erase")
+    async with offices.store.db.connection() as connection:
+        books = await read_books(connection)
+
+    assert ([(("request",), 1)], 1) == (books.erased, books.erasures_waiting)

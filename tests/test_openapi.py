@@ -177,6 +177,10 @@ def test_every_refusal_there_is_is_described_somewhere() -> None:
 async def test_what_admins_and_buyers_are_answered_is_as_described(offices: Offices) -> None:
     """A walk through both sides: every answer against its schema."""
     lead = await offices.sale()
+    hook = {"callback_url": "https://s.example/hook"}
+    assert 200 == (await offices.admin("PATCH", "/v1/sellers/roofquotes", hook)).status
+    owed, called = await offices.lead()
+    await offices.store.owe_callback(owed)
     key = (await offices.admin("POST", "/v1/keys", {"role": "buyer", "owner": "acme"})).body["id"]
     policy = {"returns": {"window_days": 7, "percent": "100"}}
     back = {"lead_id": lead, "reason": "disconnected_phone"}
@@ -198,6 +202,11 @@ async def test_what_admins_and_buyers_are_answered_is_as_described(offices: Offi
         ("admin", "GET", "/v1/keys", None), ("admin", "DELETE", f"/v1/keys/{key}", None), ("admin", "DELETE", "/v1/keys/no", None),
         ("admin", "POST", "/v1/keys", {"role": "admin"}), ("admin", "GET", "/v1/leads", None), ("admin", "GET", f"/v1/leads/{lead}", None),
         ("admin", "GET", "/v1/sales?buyer=acme", None), ("admin", "GET", "/v1/sales", None),
+        ("admin", "PATCH", "/v1/sellers/roofquotes", hook),
+        ("admin", "GET", f"/v1/leads/{called}/callback", None), ("admin", "POST", f"/v1/leads/{called}/callback", None),
+        ("admin", "GET", f"/v1/leads/{lead}/callback", None),
+        ("admin", "POST", "/v1/erasures", {"lead_id": lead, "dry_run": True}), ("admin", "POST", "/v1/erasures", {}),
+        ("admin", "POST", f"/v1/leads/{lead}/erase", None), ("admin", "GET", "/v1/erasures", None),
         ("acme", "GET", "/v1/contracts", None), ("acme", "GET", "/v1/contracts/acme-1", None), ("acme", "GET", "/v1/contracts/zenith-1", None),
         ("acme", "GET", "/v1/contracts/acme-1/versions", None), ("acme", "POST", "/v1/contracts", a_contract("acme-2")),
         ("acme", "POST", "/v1/contracts", a_contract("acme-2", filters=[{"field": "x"}])), ("acme", "GET", "/v1/sales", None),

@@ -1,11 +1,13 @@
 """Posting instructions as a model: fields, programs, words, history; and the examples they show."""
 
 import json
+import os
 import random
 import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,9 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buyers.signing import read_secret, sign
+from exchange.callbacks import body_of, webhook_id
 from exchange.fields import Condition
 from exchange.patterns import matching
-from exchange.posting_guide import field_rows, revisions
+from exchange.posting_guide import callback_guide, field_rows, revisions
+from exchange.posting_guide.callbacks import HEADERS, PROOFS
 from exchange.posting_guide.fields import in_words
 from exchange.posting_guide.history import Version
 from exchange.posting_guide.literals import JSON, PHP, PYTHON, written
@@ -25,6 +30,7 @@ from exchange.posting_guide.words import OUTCOMES, reason_rows
 from exchange.reasons import REASONS
 from exchange.samples import example
 from exchange.verticals import Vertical, compile_fields, read_vertical
+from tests.making import SECRET
 from tests.test_house import ROOT
 
 SHIPPED = ["auto_insurance", "personal_loan", "solar"]
@@ -198,6 +204,70 @@ def test_every_program_is_one_of_its_language(language: str, tmp_path: Any) -> N
         [command, *arguments, str(file)], check=False, capture_output=True, text=True
     )
     assert 0 == done.returncode, done.stderr
+
+
+# --- callbacks ------------------------------------------------------------------------------------
+
+# Reads a case from standard input and says what its `verified` makes of it.
+_ASKS = {
+    "python": ("{code}\nimport json, sys\ncase = json.load(sys.stdin)\n"
+               "print(json.dumps(bool(verified(case['headers'], case['body'].encode()))))\n"),
+    "javascript": ("{code}\nlet text = '';\nfor await (const part of process.stdin) text += part;\n"
+                   "const one = JSON.parse(text);\nconsole.log(verified(one.headers, Buffer.from(one.body)));\n"),
+    "php": ("<?php\n{code}\n$one = json_decode(file_get_contents('php://stdin'), true);\n"
+            "echo verified($one['headers'], $one['body']) ? 'true' : 'false';\n"),
+}  # fmt: skip
+_RUNS = {
+    "python": ("proof.py", sys.executable),
+    "javascript": ("proof.mjs", "node"),
+    "php": ("proof.php", "php"),
+}
+
+
+@pytest.mark.parametrize("language", _RUNS)
+def test_the_proof_of_a_callback_is_right_in_every_language(language: str, tmp_path: Any) -> None:
+    """What the exchange signs is taken, among signatures of several keys too; nothing else is."""
+    name, command = _RUNS[language]
+    if shutil.which(command) is None:
+        pytest.skip(f"{command} is not installed")
+    (proof,) = [one for one in PROOFS if one.slug == language]
+    file = tmp_path / name
+    file.write_text(_ASKS[language].replace("{code}", proof.code))
+
+    def verified(body: str, **headers: str) -> bool:
+        done = subprocess.run(
+            [command, str(file)], check=False, capture_output=True, text=True,
+            input=json.dumps({"headers": right | {n.replace("_", "-"): v for n, v in headers.items()}, "body": body}),
+            env=os.environ | {"CALLBACK_SECRET": SECRET},
+        )  # fmt: skip
+        assert 0 == done.returncode, done.stderr
+        return bool(json.loads(done.stdout.lower()))
+
+    body, now_s = '{"type":"lead","note":"é"}', int(time.time())
+    key = read_secret(SECRET)
+    right = {
+        "webhook-id": "lead_7.final", "webhook-timestamp": str(now_s),
+        "webhook-signature": sign(key, "lead_7.final", now_s, body.encode()),
+    }  # fmt: skip
+    old = sign(key, "lead_7.final", now_s - 400, body.encode())
+    assert verified(body)
+    assert verified(body, webhook_signature=f"v1,abc {right['webhook-signature']}")
+    assert not verified(body + " ")
+    assert not verified(body, webhook_id="lead_8.final")
+    assert not verified(body, webhook_signature=right["webhook-signature"][:-4])
+    assert not verified(body, webhook_signature=old, webhook_timestamp=str(now_s - 400))
+
+
+def test_the_example_of_a_callback_is_one() -> None:
+    """In the form of what is sent, for any vertical."""
+    guide = callback_guide("solar", "EUR", timeout_s=3, hours=5)
+    said = {name: value for name, value in guide.example.items() if name not in {"type", "test"}}
+    assert guide.example == json.loads(body_of(said, test=False)) == json.loads(guide.body)
+    assert webhook_id(said) == guide.headers["webhook-id"]
+    assert {*HEADERS} == guide.headers.keys()
+    assert ("solar", "EUR", 3, 5) == (
+        said["vertical"], said["currency"], guide.timeout_s, guide.hours
+    )  # fmt: skip
 
 
 # --- words ----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The logs' days: made ahead, dropped when they are old; and keys of yesterday, forgotten.
+"""The logs' days: made ahead, dropped when they are old; and keys of yesterday, old callbacks, forgotten.
 
 What is dropped is dropped as a whole: nothing has to be found, marked dead, vacuumed. The pings of
 posted leads stay explainable: they are kept first.
@@ -14,6 +14,7 @@ import asyncpg
 
 from exchange import log
 from exchange.chores.leader import Chore
+from exchange.store.callbacks import drop_some
 from exchange.store.days import days_of, days_over, drop_day, make_days, name_of, today
 
 _SLICE_MAX: Final = 500  # rows of one statement
@@ -36,10 +37,12 @@ DELETE FROM claim c USING old WHERE c.seller = old.seller AND c.path = old.path 
 
 
 class Retention:
-    """`pings_days`: how long a ping is kept that was never posted."""
+    """`pings_days`: how long a ping is kept that was never posted; `callbacks_days`: what became of a
+    callback."""
 
-    def __init__(self, pings_days: int) -> None:
+    def __init__(self, pings_days: int, callbacks_days: int = 30) -> None:
         self._pings_days = pings_days
+        self._callbacks_days = callbacks_days
         self._kept: set[date] = set()  # days of which everything is kept that has to be
 
     def chores(self) -> dict[str, Chore]:
@@ -49,6 +52,7 @@ class Retention:
             "drop days": self.drop,
             "sweep": self.sweep,
             "forget keys": self.forget_keys,
+            "forget callbacks": self.forget_callbacks,
         }
 
     async def make(self, connection: Any) -> None:
@@ -79,7 +83,7 @@ class Retention:
             last = await connection.fetchval(_KEEP, table, last, day, _SLICE_MAX)
             return last is not None
 
-        await _in_slices(keep_some)
+        await in_slices(keep_some)
 
     async def sweep(self, connection: Any) -> None:
         """Old pings that have no day: from before there were days, or from before theirs was made."""
@@ -90,7 +94,7 @@ class Retention:
             async def sweep_some(sql: str = sql) -> bool:
                 return await connection.fetchval(sql, before, _SLICE_MAX) is not None
 
-            await _in_slices(sweep_some)
+            await in_slices(sweep_some)
 
     async def forget_keys(self, connection: Any) -> None:
         """Idempotency keys count for 24 hours."""
@@ -99,10 +103,14 @@ class Retention:
             deleted: str = await connection.execute(_FORGET, _SLICE_MAX)
             return deleted != "DELETE 0"
 
-        await _in_slices(forget_some)
+        await in_slices(forget_some)
+
+    async def forget_callbacks(self, connection: Any) -> None:
+        """Those that were delivered or given up."""
+        await in_slices(lambda: drop_some(connection, self._callbacks_days, _SLICE_MAX))
 
 
-async def _in_slices(some: Callable[[], Awaitable[bool]]) -> None:
+async def in_slices(some: Callable[[], Awaitable[bool]]) -> None:
     """Until it says that there was nothing left, resting in between."""
     loop = asyncio.get_running_loop()
     began_s = loop.time()

@@ -42,17 +42,6 @@ def _decimal(value: object) -> str:
     return text
 
 
-def _unless(allowed: object, what: str) -> AfterValidator:
-    def check(value: object) -> object:
-        if value != allowed:
-            raise PydanticCustomError(
-                "not_supported", "is not supported by this version: {what}", {"what": what}
-            )
-        return value
-
-    return AfterValidator(check)
-
-
 def _secret(value: str) -> str:
     if value != MASK:
         try:
@@ -73,6 +62,7 @@ Slug = Annotated[str, Field(pattern=SLUG)]
 Money = Annotated[str, BeforeValidator(_money), _written(6)]
 Factor = Annotated[str, BeforeValidator(_decimal), _written(4)]
 Url = Annotated[str, Field(min_length=8, max_length=2048)]
+Secret = Annotated[str, AfterValidator(_secret)]
 Period = Literal["hour", "day", "week", "month", "total"]
 
 
@@ -138,7 +128,7 @@ class EndpointDocument(_Document):
     ping_url: Url | None = None
     post_url: Url
     status_url: Url | None = None
-    secret: Annotated[str, AfterValidator(_secret)] | None = None
+    secret: Secret | None = None
     ping_timeout_ms: Annotated[int, Field(ge=10, le=10_000)] = 400
     post_timeout_ms: Annotated[int, Field(ge=100, le=120_000)] = 5000
     max_qps: Annotated[int, Field(ge=1, le=100_000)] | None = None
@@ -264,8 +254,13 @@ class SellerDocument(_Document):
     verticals: list[Slug] = []
     margin: dict[str, Any] | None = None
     rate_per_s: Annotated[int, Field(ge=1, le=100_000)] = 100
-    callback_url: Annotated[str | None, _unless(None, "callback_url")] = None
+    callback_url: Url | None = None
+    callback_secret: Secret | None = None
     active: bool = True
+
+    def faults(self) -> Iterable[tuple[str, LiteralString, LiteralString]]:
+        if self.callback_url is None and self.callback_secret not in {None, MASK}:
+            yield "callback_secret", "not_allowed", "signs callbacks: set a callback_url with it"
 
 
 class TierDocument(_Document):

@@ -37,6 +37,7 @@ def seller_value(id_: int, document: Mapping[str, Any], *, active: bool) -> Sell
         margin=None if margin is None else read_margin(margin),
         rate_per_s=document["rate_per_s"],
         active=active and document["active"],
+        callback_url=document.get("callback_url"),
     )
 
 

@@ -7,10 +7,12 @@ from aiohttp import web
 from buyers.guard import Guard
 from exchange.house import Transport
 from exchange.http.access import Caller, Callers
+from exchange.http.callbacks import CallbackDesk
 from exchange.http.catalogue import CatalogueDesk
 from exchange.http.certificates import CertifyDesk
 from exchange.http.certifying import Certifier
 from exchange.http.deposits import DepositDesk
+from exchange.http.erasing import EraseDesk
 from exchange.http.health import HealthDesk
 from exchange.http.inspect import InspectDesk
 from exchange.http.keys import KeyDesk
@@ -45,9 +47,11 @@ class AdminDesk:
         self.keys = KeyDesk(store.db, vault, http)
         self.deposits = DepositDesk(store.db, http)
         self.inspect = InspectDesk(store)
+        self.erasures = EraseDesk(store.db, vault, http)
         self.health = HealthDesk(store, http)
         self.returns = ReturnDesk(store, http)
         self.pauses = PauseDesk(store.db, http)
+        self.callbacks = CallbackDesk(store, http)
 
     def routes(self) -> list[web.RouteDef]:
         look, door = self.inspect, self._door
@@ -72,6 +76,11 @@ class AdminDesk:
             web.get("/v1/leads", door.let_in(look.leads)),
             web.get("/v1/leads/{id}", door.let_in(look.lead)),
             web.post("/v1/leads/{id}/outcome", door.called(self._outcome)),
+            web.post("/v1/leads/{id}/erase", door.called(self.erasures.lead)),
+            web.get("/v1/erasures", door.let_in(self.erasures.list_all)),
+            web.post("/v1/erasures", door.called(self.erasures.person)),
+            web.get("/v1/leads/{id}/callback", door.let_in(self.callbacks.read)),
+            web.post("/v1/leads/{id}/callback", door.called(self.callbacks.again)),
             web.get("/v1/pings/{id}", door.let_in(look.ping)),
             web.get("/v1/sales", door.called(look.sales)),
             *return_routes(self.returns, door.called, decides=True),

@@ -16,6 +16,9 @@ Body = dict[str, Any]
 
 def shown(kind: str, body: Body, caller: Caller, secret: str | None = None) -> Body:
     """A document as its reader may see it; written back as it is, it changes nothing."""
+    if kind == "seller":
+        signs = body.get("callback_url") is not None
+        return body | {"callback_secret": (secret or MASK) if signs else None}
     if kind != "contract":
         return body
     body = body | {"endpoint": body["endpoint"] | {"secret": secret or MASK}}

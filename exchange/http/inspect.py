@@ -17,10 +17,11 @@ from exchange.http.paging import Page, read_page
 from exchange.http.problems import json_response
 from exchange.http.requests import invalid
 from exchange.ids import read_id, write_id
-from exchange.receipt import whole
 from exchange.recalling import recall
+from exchange.receipt import whole
 from exchange.store import reports
 from exchange.store.catalogue import KINDS
+from exchange.store.erasures import erasure_of
 from exchange.store.pings import utc
 from exchange.store.postgres import PostgresStore
 from exchange.store.returns import returns_of
@@ -67,10 +68,13 @@ class InspectDesk:
         attempts = await reports.attempts_of(db, row.id)
         transfers = await reports.transfers_of(db, [one["id"] for one in attempts])
         record = orjson.loads(row.receipt) if row.receipt else None
+        erasure = await erasure_of(db, row.id)
         return receipts.lead_head(row, seller) | {
+            "erased_at": receipts.when(erasure.done_at) if erasure else None,
             "min_price": receipts.money(row.min_price_micros, currency),
             "currency": currency,
             "person": None if row.person.key is None else receipts.PERSON,
+            "erasure": erasure and receipts.erasure_shown(erasure),
             "answer": orjson.loads(row.answer) if row.answer else None,
             "receipt": record and receipts.in_words(whole(record), currency),
             "attempts": [receipts.attempt_shown(one, currency) for one in attempts],

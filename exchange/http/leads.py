@@ -13,20 +13,20 @@ from buyers.money import parse_micros
 from buyers.value import value
 from exchange import receipt
 from exchange.deadline import Deadline
-from exchange.ending import known_attempt, sold_answer, stored_request
+from exchange.ending import answer_now, buyer_refs, stored_request
 from exchange.errors import ClaimLost, Refusal, StoreUnavailable
 from exchange.http.desk import Desk, wait_ms
 from exchange.http.pings import store_ping
 from exchange.http.problems import Answer, json_response
 from exchange.http.requests import ReadPing, find_market, read_ping, read_post, read_post_fields
-from exchange.http.waiting import answer_of_lead, lead_timeline, pending
-from exchange.ids import read_id, write_id
-from exchange.lead import Ending, Lead, Progress
+from exchange.http.waiting import answer_of_lead, lead_timeline, owe, pending
+from exchange.ids import read_id
+from exchange.lead import Lead, Progress
+from exchange.persons import blind_index
 from exchange.pinging import hold_auction
 from exchange.sale import run_sale
 from exchange.sellers import Seller
-from exchange.store.pings import utc
-from exchange.store.rows import AttemptRow, ClaimKey, LeadRow, LeadState, NewLead
+from exchange.store.rows import ClaimKey, LeadRow, LeadState, NewLead
 
 
 @value
@@ -175,20 +175,26 @@ class LeadDesk:
             await asyncio.wait([work], timeout=left_ms / 1000)
         except asyncio.CancelledError:
             progress.gone = True
+            house.own(self._owe_the_gone(lead, work), "owe")
             raise
         sound = work.done() and not work.cancelled() and work.exception() is None
         if sound and (answer := work.result()) is not None:
             return Answer(answer)
         if progress.intents:
-            return pending(lead.id, lead.ping_id, test=lead.test)
+            return await pending(house, lead, lead.deadline)
         progress.gone = True  # nothing has left, and now nothing will
         raise Refusal(503, "unavailable", retry_after_s=1)
+
+    async def _owe_the_gone(self, lead: Lead, work: "asyncio.Task[bytes | None]") -> None:
+        """Its seller hung up: what becomes of a lead that was not stopped by that, he is told later."""
+        await asyncio.wait([work])
+        owe(self._house, lead.id, lead.seller.id)
 
     def _new_lead(self, lead: Lead, external_id: str | None) -> NewLead:
         house = self._house
         kinds = {field.name: field.type for field in lead.market.vertical.fields}
         index = {
-            kinds[name]: house.vault.blind(kinds[name], str(value))
+            kinds[name]: blind_index(house.vault, kinds[name], str(value))
             for name, value in reversed(list(lead.fields.items()))
             if kinds[name] in {"phone", "email"}
         }
@@ -243,34 +249,12 @@ class LeadDesk:
         rows = await self._house.store.leads_by_external_id(seller.id, external_id)
         return json_response({"items": [await self._seen(row) for row in rows], "next": None})
 
-    def _now_sold(
-        self, row: LeadRow, answer: dict[str, Any], attempts: list[AttemptRow]
-    ) -> dict[str, Any]:
-        """The final answer; of a shared lead with posts that nobody had answered, as it stands now."""
-        catalogue = self._house.catalogue
-        market, seller = catalogue.markets.get(row.vertical), catalogue.sellers.get(row.seller)
-        if row.test or "pending" not in answer or market is None or seller is None:
-            return answer
-        ending = Ending(attempts=tuple(map(known_attempt, attempts)), skipped=())
-        del answer["pending"]
-        return answer | sold_answer(self._house, market, seller, ending)
-
     async def _seen(self, row: LeadRow) -> dict[str, Any]:
         attempts = await self._house.store.attempts(row.id)
         sold = row.state is LeadState.SOLD
         reversals = await self._house.store.reversals(row.id) if sold else []
-        shown: dict[str, Any] = {
-            "lead_id": write_id("lead", row.id, test=row.test),
-            "ping_id": write_id("ping", row.ping_id, test=row.test),
-            "outcome": "pending",
-        }
-        if row.answer is not None:
-            shown = self._now_sold(row, orjson.loads(row.answer), attempts)
-        elif row.state is LeadState.GONE:
-            shown |= {"outcome": "unsold", "reason": "seller_gone"}
+        seller = self._house.catalogue.sellers[row.seller]
+        shown = answer_now(row, attempts, buyer_refs(self._house, seller))
         return shown | {
-            "vertical": row.vertical,
-            "external_id": row.external_id,
-            "created_at": utc(row.created_at),
             "timeline": lead_timeline(row, attempts, reversals, shown.get("currency", "USD")),
         }

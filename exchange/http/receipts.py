@@ -11,7 +11,7 @@ from exchange.ids import write_id
 from exchange.receipt import whole
 from exchange.returns import BY_POLICY
 from exchange.store.pings import utc
-from exchange.store.rows import LateBid, LeadRow, ReturnRow
+from exchange.store.rows import ErasureRow, LateBid, LeadRow, ReturnRow
 
 _MONEY: Final = frozenset(
     {"floor", "price", "pay", "net", "min", "payout", "min_price", "margin_fixed", "price_said_micros"}
@@ -119,6 +119,7 @@ def sale_shown(row: Mapping[str, Any]) -> dict[str, Any]:
         "buyer_ref": said.get("buyer_ref"),
         "at": utc(row["created_at"]),
         "settled_at": when(row["settled_at"]),
+        "erased_at": when(row["erased_at"]),
     }
 
 
@@ -150,6 +151,17 @@ def return_shown(row: ReturnRow, *, to_buyer: bool) -> dict[str, Any]:
         "payout": money(row.payout_micros, row.currency),
         "reverse_payout": row.reverse_payout,
         "restore_cap": row.restore_cap,
+    }
+
+
+def erasure_shown(row: ErasureRow) -> dict[str, Any]:
+    """Whose person was erased when, by whom, and why; `erased_at` null: it waits for a post."""
+    return {
+        "lead_id": write_id("lead", row.lead_id, test=row.test),
+        "why": row.why,
+        "by": row.by,
+        "asked_at": utc(row.asked_at),
+        "erased_at": when(row.done_at),
     }
 
 

@@ -5,10 +5,12 @@ from typing import Any
 
 from aiohttp import web
 
+from exchange.catalogue import Market
 from exchange.errors import Refusal
 from exchange.http.desk import Desk
 from exchange.http.problems import json_response
-from exchange.posting_guide import Limits
+from exchange.posting_guide import Limits, callback_guide
+from exchange.posting_guide.callbacks import PAUSES
 from exchange.samples import example
 from exchange.sellers import Seller
 from exchange.settings import Settings
@@ -45,6 +47,23 @@ class SpecDesk:
             "fields": [described(field) for field in vertical.fields],
             "example": {"ping": sample.ping_fields, "lead": sample.fields},
             "limits": asdict(limits_of(self._house.settings, seller.rate_per_s)),
+            "callback": self._callback(market, seller),
+        }
+
+    def _callback(self, market: Market, seller: Seller) -> dict[str, Any]:
+        own = self._house.settings.callback
+        vertical = market.vertical
+        guide = callback_guide(
+            vertical.slug, vertical.currency, timeout_s=own.timeout_s, hours=own.hours
+        )
+        return {
+            "url": seller.callback_url,
+            "signature": "Standard Webhooks, v1",
+            "headers": dict(guide.headers),
+            "example": dict(guide.example),
+            "timeout_s": guide.timeout_s,
+            "retries": PAUSES,
+            "hours": guide.hours,
         }
 
 

@@ -12,9 +12,11 @@ from exchange.deadline import Deadline
 from exchange.house import House
 from exchange.http.problems import Answer
 from exchange.ids import write_id
+from exchange.lead import Lead
 from exchange.store.rows import AttemptRow, AttemptState, LeadRow, LeadState, Reversal
 
 _LOOK_EVERY_S: Final = 0.05
+_COMMIT_MS: Final = 10.0  # for which a 202 waits when the seller's time is over
 
 
 async def answer_of_lead(house: House, lead_id: UUID, deadline: Deadline) -> Answer | None:
@@ -32,19 +34,33 @@ async def answer_of_lead(house: House, lead_id: UUID, deadline: Deadline) -> Ans
         attempts = await house.store.attempts(lead_id)
         waits = any(one.state is AttemptState.UNCONFIRMED for one in attempts)
         if waits or deadline.left_ms(house.now_s()) <= 0:
-            return pending(row.id, row.ping_id, test=row.test) if attempts else None
+            return await pending(house, row, deadline) if attempts else None
         left_s = deadline.left_ms(house.now_s()) / 1000
         await asyncio.sleep(min(_LOOK_EVERY_S, left_s))
 
 
-def pending(lead_id: UUID, ping_id: UUID, *, test: bool) -> Answer:
-    """202: an outcome will come; poll GET /v1/leads/{id} every 2 s."""
+async def pending(house: House, lead: LeadRow | Lead, deadline: Deadline) -> Answer:
+    """202: an outcome will come; poll GET /v1/leads/{id} every 2 s, or wait for the callback, which is
+    owed from here on."""
+    seller = lead.seller if isinstance(lead.seller, int) else lead.seller.id
+    if owed := owe(house, lead.id, seller):
+        left_ms = max(deadline.left_ms(house.now_s()), _COMMIT_MS)
+        await asyncio.wait([owed], timeout=left_ms / 1000)
     body = {
-        "lead_id": write_id("lead", lead_id, test=test),
-        "ping_id": write_id("ping", ping_id, test=test),
+        "lead_id": write_id("lead", lead.id, test=lead.test),
+        "ping_id": write_id("ping", lead.ping_id, test=lead.test),
         "outcome": "pending",
     }
     return Answer(orjson.dumps(body), 202, retry_after_s=2)
+
+
+def owe(house: House, lead_id: UUID, seller_id: int) -> "asyncio.Task[Any] | None":
+    """Commit that a callback is owed, for sure, however long the database takes. Should this worker die
+    before, recovery commits it (store/workers.py). None: this seller has no callback."""
+    seller = house.catalogue.sellers.get(seller_id)
+    if seller is None or seller.callback_url is None:
+        return None
+    return house.own(house.insist(lambda: house.store.owe_callback(lead_id)), "owe")
 
 
 def lead_timeline(

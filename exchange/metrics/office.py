@@ -28,10 +28,13 @@ class BooksSeen:
     oldest_s: float = 0.0
     waiting: int = 0
     leads_open: int = 0
+    erased: Rows = ()
+    erasures_waiting: int = 0
     caps: Rows = ()
     credit: Rows = ()
     breakers: Rows = ()
     returns: Rows = ()
+    callbacks: Mapping[str, int] = field(default_factory=dict)  # open ones: waiting, due
     alive: int = 0
     backends: Rows = ()
     backends_max: int = 0
@@ -47,6 +50,7 @@ class HouseSeen:
     workers: int
     disk: tuple[int, int] | None  # free, of
     audit: "AuditSeen | None"
+    callbacks: Mapping[str, int] = field(default_factory=dict)  # made, by outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +98,15 @@ def _of_books(seen: BooksSeen) -> Iterator[str]:
     yield _one(series.OLDEST, seen.oldest_s)
     yield _one(series.WAITING, seen.waiting)
     yield _one(series.LEADS_OPEN, seen.leads_open)
+    yield _rows(series.ERASED, seen.erased)
+    yield _one(series.ERASURES_WAIT, seen.erasures_waiting)
     yield _rows(series.CAP_USED, seen.caps)
     yield _rows(series.CREDIT, seen.credit)
     yield _rows(series.BREAKER_OPEN, seen.breakers)
     yield _rows(series.RETURNS, seen.returns)
+    yield _rows(
+        series.CALLBACKS_OPEN, [((s,), seen.callbacks.get(s, 0)) for s in ("waiting", "due")]
+    )
     yield _one(series.ALIVE, seen.alive)
     yield _rows(series.BACKENDS, seen.backends)
     yield _one(series.BACKENDS_MOST, seen.backends_max)
@@ -110,6 +119,7 @@ def _of_house(seen: HouseSeen, database_up: bool) -> Iterator[str]:
     if not database_up:
         yield _one(series.DATABASE_UP, 0)
     yield _one(series.WANTED, seen.workers)
+    yield _rows(series.CALLBACKS, [((name,), count) for name, count in seen.callbacks.items()])
     if seen.disk is not None:
         yield _one(series.DISK_FREE, seen.disk[0])
         yield _one(series.DISK_SIZE, seen.disk[1])

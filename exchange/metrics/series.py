@@ -242,6 +242,13 @@ OLDEST = _seen(
 WAITING = _seen(
     "gauge", "exchange_unconfirmed_waiting", "Unconfirmed posts that wait for a person."
 )
+ERASED = _seen(
+    "counter", "exchange_erasures", "Leads whose person was erased: on request, or after so many days.",
+    "why", most=2,
+)  # fmt: skip
+ERASURES_WAIT = _seen(
+    "gauge", "exchange_erasures_waiting", "Erasures that wait for a post without an outcome."
+)
 LEADS_OPEN = _seen("gauge", "exchange_leads_open", "Leads that have not ended.")
 CAP_USED = _seen(
     "gauge", "exchange_cap_used_ratio",
@@ -259,6 +266,11 @@ BREAKER_OPEN = _seen(
 RETURNS = _seen(
     "gauge", "exchange_returns", "Returns asked for in the last 30 days, as they stand.",
     "buyer", "status", per="buyer", most=len(ReturnStatus),
+)  # fmt: skip
+CALLBACKS_OPEN = _seen(
+    "gauge", "exchange_callbacks_open",
+    "Callbacks that sellers are owed: due once their leads have ended, waiting before.",
+    "state", most=2,
 )  # fmt: skip
 ALIVE = _seen("gauge", "exchange_workers_alive", "Workers whose heart beats, on all machines.")
 DATABASE_UP = _seen(
@@ -283,6 +295,11 @@ DATABASE_EVENTS = _seen(
 
 # --- the office itself ------------------------------------------------------------------------------
 
+CALLBACKS = _seen(
+    "counter", "exchange_callbacks",
+    "Callbacks that this office made, by what came of each try; a failed one is made again.",
+    "outcome", most=3,
+)  # fmt: skip
 WANTED = _seen(
     "gauge", "exchange_workers_wanted", "Workers that this machine's supervisor keeps running."
 )

@@ -15,6 +15,8 @@ _OPEN: Final = """SELECT state, count(*), coalesce(max(extract(epoch FROM now() 
 FROM attempt WHERE state IN ('intent', 'unconfirmed') GROUP BY state"""
 _HELD: Final = """SELECT y.currency, sum(a.price)::float8 FROM attempt a JOIN buyer y ON y.id = a.buyer_id
 WHERE a.state IN ('intent', 'unconfirmed') GROUP BY 1"""
+# Those that wait under no reason.
+_ERASED: Final = "SELECT why, n FROM erasure_count UNION ALL SELECT '', count(*) FROM erasure WHERE done_at IS NULL"
 _LEADS: Final = "SELECT count(*) FROM lead WHERE state = 'open'"
 # Every cap with its present bucket; the periods that there are, in the time zones that there are, are
 # few: their starts are computed once each.
@@ -30,6 +32,8 @@ _BREAKERS: Final = """SELECT DISTINCT y.slug, k.slug, h.call FROM (
 JOIN contract k ON k.id = h.contract_id JOIN buyer y ON y.id = k.buyer_id WHERE h.open"""
 _RETURNS: Final = """SELECT y.slug, r.status, count(*) FROM sale_return r JOIN buyer y ON y.id = r.buyer_id
 WHERE r.requested_at > now() - interval '30 days' GROUP BY 1, 2"""
+_CALLBACKS: Final = """SELECT CASE (SELECT state FROM lead WHERE id = c.lead_id) WHEN 'open' THEN 'waiting' ELSE 'due' END, count(*)
+FROM callback c WHERE c.state = 'open' GROUP BY 1"""
 _BACKENDS: Final = """SELECT coalesce(state, 'other'), count(*),
   coalesce(max(extract(epoch FROM now() - xact_start)) FILTER (WHERE pid <> pg_backend_pid()), 0)::float8
 FROM pg_stat_activity WHERE datname = current_database() GROUP BY 1"""
@@ -45,6 +49,8 @@ async def read_books(connection: Any) -> BooksSeen:
     unconfirmed = opened.get("unconfirmed", ("unconfirmed", 0, 0.0, 0))
     caps, credit = _caps(await connection.fetch(_CAPS))
     backends = [tuple(row) for row in await connection.fetch(_BACKENDS)]
+    erased = dict(map(tuple, await connection.fetch(_ERASED)))
+    waiting = erased.pop("")
     backends_max, size, *events = await connection.fetchrow(_DATABASE)
     return BooksSeen(
         known=_known(await connection.fetch(_KNOWN)),
@@ -54,10 +60,13 @@ async def read_books(connection: Any) -> BooksSeen:
         oldest_s=unconfirmed[2],
         waiting=unconfirmed[3],
         leads_open=await connection.fetchval(_LEADS),
+        erased=[((why,), count) for why, count in erased.items()],
+        erasures_waiting=waiting,
         caps=caps,
         credit=credit,
         breakers=[(tuple(row), 1) for row in await connection.fetch(_BREAKERS)],
         returns=[((row[0], row[1]), row[2]) for row in await connection.fetch(_RETURNS)],
+        callbacks=dict(map(tuple, await connection.fetch(_CALLBACKS))),
         alive=await connection.fetchval(ALIVE),
         backends=[((state,), count) for state, count, _ in backends],
         backends_max=backends_max,

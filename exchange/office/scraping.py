@@ -4,6 +4,7 @@ many ask, and none twice within half a second."""
 import asyncio
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,16 +21,23 @@ _FRESH_S: Final = 0.5
 
 
 class Scraping:
-    """`data_dir`: where free space is looked for."""
+    """`data_dir`: where free space is looked for; `called`: callbacks that were made, by outcome."""
 
     def __init__(
-        self, db: Database, files: Path, data_dir: Path, workers: int, counting: Counting
+        self,
+        db: Database,
+        files: Path,
+        data_dir: Path,
+        workers: int,
+        counting: Counting,
+        called: Mapping[str, int],
     ) -> None:
         self._db = db
         self._metrics = OfficeMetrics(files)
         self._data_dir = data_dir
         self._workers = workers
         self._counting = counting
+        self._called = called
         self._one = asyncio.Lock()
         self._text, self._made_s = b"", -_FRESH_S
 
@@ -56,7 +64,10 @@ class Scraping:
 
     def _look(self) -> HouseSeen:
         return HouseSeen(
-            workers=self._workers, disk=_disk(self._data_dir), audit=self._counting.audit
+            workers=self._workers,
+            disk=_disk(self._data_dir),
+            audit=self._counting.audit,
+            callbacks=dict(self._called),
         )
 
 

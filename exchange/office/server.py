@@ -9,10 +9,12 @@ from aiohttp import web
 
 from buyers.guard import Guard
 from buyers.wire import Wire, WireLimits
-from exchange import log
+from exchange import failpoints, log
 from exchange.app import health_routes
+from exchange.calling import CallingBack
 from exchange.chores.balances import Balances
 from exchange.chores.counting import Counting
+from exchange.chores.erasing import Erasing
 from exchange.chores.leader import Leader
 from exchange.chores.retention import Retention
 from exchange.chores.rollup import RollUp
@@ -56,11 +58,21 @@ class Office:
         )
         counting = Counting()
         files, data_dir = Path(orders.metrics_dir), data_dir_of(settings)
-        self.scrape = Scraping(self.db, files, data_dir, orders.workers, counting).scrape
-        retention = Retention(settings.retention.pings_days)
+        broke = log.LogObserver().broke
+        self.to_sellers = Wire(guard=guard, limits=WireLimits(max_open=8, max_idle=2))
+        self.calling = CallingBack(
+            self.store, vault, guard, self.to_sellers, settings.callback, broke,
+            failpoints.from_environment(os.environ),
+        )  # fmt: skip
+        self.scrape = Scraping(
+            self.db, files, data_dir, orders.workers, counting, self.calling.called
+        ).scrape
+        kept = settings.retention
+        retention = Retention(kept.pings_days, kept.callbacks_days)
         sums = {**Balances().chores(), **RollUp(settings.ping.quote_ttl_s).chores()}
-        chores = {**retention.chores(), **counting.chores(), **sums}
-        self.chores = Leader(orders.dsn, chores, log.LogObserver().broke)
+        erasing = Erasing(settings.retention.persons_days, vault)
+        chores = {**retention.chores(), **erasing.chores(), **counting.chores(), **sums}
+        self.chores = Leader(orders.dsn, chores, broke)
 
     def application(self, observer: Observer) -> web.Application:
         nets = [net_under(observer), console.pages_net(observer)]
@@ -85,14 +97,19 @@ class Office:
         await web.TCPSite(runner, host, port, reuse_port=True).start()
         chores = asyncio.create_task(self.chores.run(), name="chores")
         warming = asyncio.create_task(self.console.warm(), name="templates")
+        calling = asyncio.create_task(self.calling.run(), name="callbacks")
         say_ready()
         await stop.wait()
-        for one in (chores, warming):
+        for one in (chores, warming, calling):
             one.cancel()
+        await self.calling.settle(_SETTLE_S)
+        await self.to_sellers.close()
         await self.wire.close()  # ends certifications: their requests are not waited for
         await runner.cleanup()
         await self.store.close()
 
+
+_SETTLE_S = 2.0  # for which callbacks that are under way are waited for; the rest is sent again
 
 # A report or a scrape takes what the workers leave of a core; alone it takes all.
 _NICE = 10

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from exchange.posting_guide.callbacks import CallbackGuide, callback_guide
 from exchange.posting_guide.fields import FieldRow, field_rows
 from exchange.posting_guide.programs import Language, Step, write_programs
 from exchange.posting_guide.words import OUTCOMES, Outcome, ReasonRow, reason_rows
@@ -39,6 +40,7 @@ class Guide:
     programs: tuple[Language, ...]
     outcomes: tuple[Outcome, ...]
     reasons: tuple[ReasonRow, ...]
+    callback: CallbackGuide
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -56,11 +58,15 @@ def write_guide(
     ping: Mapping[str, object],
     lead: Mapping[str, object],
     lacking: Sequence[str] = (),
+    timeout_s: float = 10.0,
+    hours: int = 24,
 ) -> Guide:
-    """`ping` and `lead` are the fields of one example."""
+    """`ping` and `lead` are the fields of one example; `timeout_s` and `hours` are of callbacks."""
+    slug, currency = vertical.slug, vertical.currency
     return Guide(
         vertical=vertical, version=version, since=since, url=url, limits=limits,
         fields=field_rows(vertical.fields, lead), ping=ping, lead=lead, lacking=tuple(lacking),
-        programs=write_programs(url, vertical.slug, ping, lead, limits.lead_wait_most_ms),
+        programs=write_programs(url, slug, ping, lead, limits.lead_wait_most_ms),
         outcomes=OUTCOMES, reasons=reason_rows(),
+        callback=callback_guide(slug, currency, timeout_s=timeout_s, hours=hours),
     )  # fmt: skip

@@ -36,7 +36,7 @@ OUTCOMES: Final = (
     Outcome("lead", 200, "sold", "Sold, for good, at price. Send the consumer on to redirect_url if there is one."),
     Outcome("lead", 200, "unsold", "Nobody bought it, for good, and reason says why. It is yours again."),
     Outcome("lead", 202, "pending", "A buyer may have it and has not said so. Ask GET /v1/leads/{lead_id} every "
-            "2 seconds; sell it to nobody else meanwhile."),
+            "2 seconds, or wait for your callback; sell it to nobody else meanwhile."),
 )  # fmt: skip
 
 _R, _A = RefusedReason, AuctionReason

@@ -139,13 +139,11 @@ def _ready(
     vault: Vault, kind: str, slug: str, body: dict[str, Any], stored: StoredDocument | None
 ) -> Change | _Ready:
     """What is to be written of a document; a change when nothing is."""
-    sealed, shown = None, None
-    if kind == "contract":
-        sealed, shown = _secret(vault, slug, body, stored.secret if stored else None)
+    sealed, shown = _secret(vault, f"{kind}:{slug}", kind, body, stored.secret if stored else None)
     standing = stored if stored and not stored.deleted else None
     before = standing.body if standing else {}
     fields = tuple(sorted(k for k in body.keys() | before.keys() if body.get(k) != before.get(k)))
-    if standing and not fields and _same_secret(vault, slug, sealed, standing.secret):
+    if standing and not fields and _same_secret(vault, f"{kind}:{slug}", sealed, standing.secret):
         return Change(kind, slug, "unchanged", version=standing.version, body=body)
     verb = "changed" if standing else "added"
     change = Change(kind, slug, verb, fields if standing else (), shown, body=body)
@@ -197,24 +195,33 @@ def _slices(ready: list[_Ready]) -> Iterator[list[_Ready]]:
         yield part
 
 
-def _same_secret(vault: Vault, slug: str, one: bytes | None, other: bytes | None) -> bool:
-    return one == other or _opened(vault, slug, one) == _opened(vault, slug, other)
+def _same_secret(vault: Vault, purpose: str, one: bytes | None, other: bytes | None) -> bool:
+    return one == other or _opened(vault, purpose, one) == _opened(vault, purpose, other)
 
 
-def _opened(vault: Vault, slug: str, sealed: bytes | None) -> str | None:
-    return None if sealed is None else vault.open_text(f"contract:{slug}", sealed)
+def _opened(vault: Vault, purpose: str, sealed: bytes | None) -> str | None:
+    return None if sealed is None else vault.open_text(purpose, sealed)
 
 
 def _secret(
-    vault: Vault, slug: str, body: dict[str, Any], stored: bytes | None
-) -> tuple[bytes, str | None]:
-    """The sealed secret, and the secret itself when it was generated just now."""
-    endpoint = body["endpoint"] = dict(body["endpoint"])
-    given = endpoint.pop("secret", None)
+    vault: Vault, purpose: str, kind: str, body: dict[str, Any], stored: bytes | None
+) -> tuple[bytes | None, str | None]:
+    """The sealed secret, and the secret itself when it was generated just now. It is taken out of the
+    body. Only what is sent to a contract's endpoint, or to a seller's callback_url, is signed."""
+    given = None
+    if kind == "contract":
+        endpoint = body["endpoint"] = dict(body["endpoint"])
+        given = endpoint.pop("secret", None)
+    elif kind == "seller":
+        given = body.pop("callback_secret", None)
+        if body.get("callback_url") is None:
+            return None, None
+    else:
+        return None, None
     if given in {None, MASK} and stored is not None:
         return stored, None
     generated = new_secret(secrets.token_bytes(32)) if given in {None, MASK} else None
-    return vault.seal_text(f"contract:{slug}", generated or given), generated
+    return vault.seal_text(purpose, generated or given), generated
 
 
 async def _put_in_force(connection: Any, written: list[_Written]) -> None:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from exchange.errors import ClaimLost, StoreUnavailable
 from exchange.sealing import Sealed
+from exchange.store.callbacks import OWE, OWE_REST
 from exchange.store.database import Database, Link
 from exchange.store.lanes import Lanes
 from exchange.store.rows import ClaimKey, Closing, LeadRow, LeadState, NewLead
@@ -22,6 +23,8 @@ _BY_EXTERNAL = f"""SELECT {LEAD_COLUMNS} FROM lead WHERE seller = $1 AND externa
 ORDER BY created_at DESC, id DESC LIMIT 50"""  # noqa: S608 - columns are a constant
 
 _CLOSE = "SELECT close_leads($1, $2, $3, $4, $5, $6)"
+# For a batch in which somebody is owed what becomes of the rest.
+_CLOSE_OWING = f"""WITH owed AS ({OWE_REST}) {_CLOSE}"""
 _ABANDON = "SELECT abandon_lead($1, $2)"
 _OPEN_TRIES = 5
 
@@ -111,16 +114,24 @@ class Leads:
         return await self._closings.submit(closing)
 
     async def _close(self, link: Link, batch: Sequence[Closing]) -> Sequence[bytes | None]:
-        answers: Sequence[bytes | None] = await link.fetchval(
-            _CLOSE,
+        columns: list[list[Any]] = [
             [closing.lead_id for closing in batch],
             [closing.owner for closing in batch],
             [closing.state.value for closing in batch],
             [closing.reason for closing in batch],
             [closing.receipt for closing in batch],
             [closing.answer for closing in batch],
+        ]
+        owes = any(closing.owed for closing in batch)
+        if owes:
+            columns.append([closing.owed for closing in batch])
+        answers: Sequence[bytes | None] = await link.fetchval(
+            _CLOSE_OWING if owes else _CLOSE, *columns
         )
         return answers
+
+    async def owe_callback(self, lead_id: UUID) -> None:
+        await self._lead_db.execute(OWE, [lead_id])
 
     async def abandon_lead(self, lead_id: UUID, owner: int) -> bool:
         await self._openings.passed(lead_id)  # who opened it may have been cancelled meanwhile

@@ -21,9 +21,16 @@ from exchange.books import (
 )
 from exchange.store.memory_leads import MemoryLeads
 from exchange.store.memory_returns import MemoryReturns
-from exchange.store.memory_rows import MemoryAttempt, MemoryBuyer, MemoryContract, period_left_s
-from exchange.store.rows import Adopted, AttemptRow, AttemptState
+from exchange.store.memory_rows import (
+    MemoryAttempt,
+    MemoryBuyer,
+    MemoryContract,
+    MemoryLead,
+    period_left_s,
+)
+from exchange.store.rows import Adopted, AttemptRow, AttemptState, LeadState
 
+_LEFT = datetime.min.replace(tzinfo=UTC)  # in good order
 _SILENT, _GIVEN_UP = timedelta(seconds=1.2), timedelta(seconds=10)
 _LEASE = timedelta(seconds=60)
 _DUE_MAX, _IDLE_MAX = 20, 100
@@ -86,7 +93,7 @@ class MemoryStore(MemoryLeads, MemoryReturns):
             for c in self._claims.values()
         )
         if left:
-            self._beats[worker] = datetime.min.replace(tzinfo=UTC)
+            self._beats[worker] = _LEFT
         else:
             self._beats.pop(worker, None)
 
@@ -145,10 +152,25 @@ class MemoryStore(MemoryLeads, MemoryReturns):
         interrupted = self._interrupt(dead, worker)
         for lead in started:
             lead.owner = worker
+        for lead in (*started, *self._ended_last(dead)):
+            await self.owe_callback(lead.new.id)
         for id_ in dead:
             del self._beats[id_]
         ids = tuple(lead.new.id for lead in started)
         return Adopted(ids, interrupted, len(idle) + len(keys))
+
+    def _ended_last(self, dead: set[int]) -> list[MemoryLead]:
+        """Leads that ended in their worker's last second: nobody knows whether their sellers heard."""
+        last = {id_: beat for id_ in dead if (beat := self._beats[id_]) != _LEFT}
+        return [
+            lead
+            for lead in self._leads.values()
+            if lead.state in {LeadState.SOLD, LeadState.UNSOLD}
+            and lead.owner in last
+            and lead.closed_at is not None
+            and lead.closed_at > last[lead.owner] - timedelta(seconds=1)
+            and self._by_lead[lead.new.id]
+        ]
 
     def _is_dead(self, worker: int) -> bool:
         silence = self.now() - self._beats[worker]

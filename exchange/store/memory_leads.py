@@ -33,6 +33,10 @@ class MemoryLeads(MemoryLedger):
         self._late: dict[tuple[UUID, str], LateBid] = {}
         self._holders: dict[UUID, UUID] = {}  # ping: the lead that is not gone
         self._claims: dict[ClaimKey, MemoryClaim] = {}
+        self.called_back: set[int] = set()  # sellers with a callback_url
+        self.owed: dict[
+            UUID, int | None
+        ] = {}  # posts left open by what the seller knows; None: all
 
     # --- pings ------------------------------------------------------------------------------------
 
@@ -113,7 +117,14 @@ class MemoryLeads(MemoryLedger):
             lead.receipt, lead.answer = closing.receipt, closing.answer
             lead.closed_at = self.now()
             del self._open_leads[closing.lead_id]
+        if closing.owed:
+            self.owed.setdefault(closing.lead_id, closing.owed)
         return lead.answer
+
+    async def owe_callback(self, lead_id: UUID) -> None:
+        lead = self._leads.get(lead_id)
+        if lead and lead.state is not LeadState.GONE and lead.new.seller in self.called_back:
+            self.owed[lead_id] = None
 
     async def abandon_lead(self, lead_id: UUID, owner: int) -> bool:
         lead = self._leads.get(lead_id)

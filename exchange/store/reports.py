@@ -20,12 +20,12 @@ _PAGE: Final = """SELECT slug, id, body::text, secret, version, deleted FROM doc
 WHERE kind = $1 AND NOT deleted AND slug > $3 AND ($2::text IS NULL OR body->>'buyer' = $2)
 ORDER BY slug LIMIT $4"""
 # Newest first by the award, contract by contract: that is how attempts are indexed.
-_SALES: Final = """SELECT a.*, l.ping_id, l.vertical, y.currency, y.slug AS buyer
+_SALES: Final = """SELECT a.*, l.ping_id, l.vertical, y.currency, y.slug AS buyer, e.done_at AS erased_at
 FROM buyer y CROSS JOIN contract c CROSS JOIN LATERAL (
   SELECT id, lead_id, contract, price, bid_id, detail, created_at, settled_at FROM attempt
   WHERE contract_id = c.id AND state = 'accepted' AND (created_at, id) < ($2::timestamptz, $3::uuid)
   ORDER BY created_at DESC, id DESC LIMIT $4) a
-JOIN lead l ON l.id = a.lead_id
+JOIN lead l ON l.id = a.lead_id LEFT JOIN erasure e ON e.lead_id = a.lead_id
 WHERE c.buyer_id = y.id AND y.slug = $1 ORDER BY a.created_at DESC, a.id DESC LIMIT $4"""
 _CAPS: Final = """SELECT c.kind, c.period, c.lim, coalesce(b.used, 0) AS used,
   CASE WHEN c.period <> 'total' THEN bucket_start(c.period, c.tz) AT TIME ZONE c.tz END AS start

@@ -30,6 +30,10 @@ WHERE r.contract_id = $1 AND r.requested_at > now() - $2::int * interval '24 hou
 _REQUEST: Final = """INSERT INTO sale_return (id, attempt_id, lead_id, contract_id, buyer_id, reason, note, reverse_payout,
   restore_cap, requested_by) SELECT $1, id, lead_id, contract_id, buyer_id, $3, $4, $5, $6, $7 FROM attempt WHERE id = $2"""
 _APPROVE: Final = "SELECT approve_return($1, $2, $3, $4, $5)"
+# Taken before every other lock: erasures wait, and nothing is written of a person that they do not see.
+_UNERASED: Final = "SELECT pg_advisory_xact_lock_shared(7006, 2)"
+_KEEPS_NOTES: Final = """SELECT person_key IS NOT NULL FROM lead WHERE id = (
+  SELECT lead_id FROM attempt WHERE id = $1 UNION ALL SELECT lead_id FROM sale_return WHERE id = $1 LIMIT 1)"""
 _DENY: Final = """UPDATE sale_return SET status = 'denied', decided_at = clock_timestamp(), decided_by = $2, decision_note = $3
 WHERE id = $1 AND status = 'pending'"""
 _READ: Final = """SELECT r.id, r.attempt_id, r.lead_id, a.contract, y.slug AS buyer, r.reason, r.note, r.status, a.price, a.payout,
@@ -79,6 +83,7 @@ async def request_return(db: Database, wish: ReturnWish, policy: ReturnPolicy | 
     """Book a wish to return a sale, and its approval where the policy needs nobody for that; or say
     what was asked for before, or why it may not be."""
     async with db.connection() as connection, connection.transaction():
+        note = await _note(connection, wish.attempt_id, wish.note)
         await connection.execute(_REQUESTS, wish.contract_id)
         first = await connection.fetchrow(_READ + "WHERE r.attempt_id = $1", wish.attempt_id)
         if first is not None:
@@ -88,13 +93,19 @@ async def request_return(db: Database, wish: ReturnWish, policy: ReturnPolicy | 
             return Requested(None, fresh=False, refused=refused)
         assert policy is not None, "without a policy everything is refused"
         await connection.execute(
-            _REQUEST, wish.id, wish.attempt_id, wish.reason, wish.note, policy.reverse_payout,
+            _REQUEST, wish.id, wish.attempt_id, wish.reason, note, policy.reverse_payout,
             policy.restore_cap, wish.by,
         )  # fmt: skip
         if policy.automatic:
             await connection.fetchval(_APPROVE, wish.id, None, None, BY_POLICY, "")
         row = await connection.fetchrow(_READ + "WHERE r.id = $1", wish.id)
         return Requested(_row(row), fresh=True)
+
+
+async def _note(connection: Any, id_: UUID, note: str) -> str:
+    """Somebody's words on an attempt or a return; none are kept once the person was erased."""
+    await connection.execute(_UNERASED)
+    return note if await connection.fetchval(_KEEPS_NOTES, id_) else ""
 
 
 async def _judge(
@@ -112,13 +123,14 @@ async def _judge(
 async def decide_return(db: Database, decision: Decision) -> ReturnRow | None:
     """Book a decision; the first one stands. None: there is no such return."""
     async with db.connection() as connection, connection.transaction():
+        note = await _note(connection, decision.id, decision.note)
         if decision.approved:
             await connection.fetchval(
                 _APPROVE, decision.id, decision.reverse_payout, decision.restore_cap, decision.by,
-                decision.note,
+                note,
             )  # fmt: skip
         else:
-            await connection.execute(_DENY, decision.id, decision.by, decision.note)
+            await connection.execute(_DENY, decision.id, decision.by, note)
         row = await connection.fetchrow(_READ + "WHERE r.id = $1", decision.id)
     return None if row is None else _row(row)
 

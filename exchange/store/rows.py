@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 from uuid import UUID
 
 from exchange.reasons import RefusedReason
@@ -112,6 +113,8 @@ class Closing:
     reason: str | None
     receipt: bytes
     answer: bytes
+    # Posts of a shared lead that its answer leaves open, and whose end its seller is owed a callback about.
+    owed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,3 +288,58 @@ class Reversal:
     attempt_id: UUID
     at: datetime
     amount_micros: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureRow:
+    """Why a lead's person was erased, or shall be."""
+
+    lead_id: UUID
+    test: bool
+    why: str  # request, retention
+    by: str  # user:LOGIN, key:ID, cli, chores
+    asked_at: datetime
+    done_at: datetime | None  # None: it waits until every post of the lead has an outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """A buyer that was sent a lead's person, or may have been."""
+
+    attempt_id: UUID
+    buyer: str
+    contract: str
+    state: AttemptState  # accepted, rejected, unconfirmed, intent
+    at: datetime  # of the intent
+
+
+CallbackState = Literal["open", "delivered", "given_up"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackRow:
+    """A callback that a lead's seller is, or was, owed."""
+
+    lead_id: UUID
+    test: bool
+    seller: str
+    state: CallbackState
+    told: int | None
+    tries: int
+    due_at: datetime
+    last_status: int | None
+    last_reason: str | None
+    last_at: datetime | None
+    created_at: datetime
+    lead_state: str
+
+    @property
+    def stands(self) -> str:
+        """waiting: its lead has not ended; due: the first try is to come; retrying, delivered, given_up."""
+        if self.state != "open":
+            return self.state
+        if self.lead_state == "open":
+            return "waiting"
+        if self.tries and self.last_reason:
+            return "retrying"
+        return "due" if self.told is None else "waiting"

@@ -50,6 +50,10 @@ class Store(Protocol):
     async def close_lead(self, closing: Closing) -> bytes | None:
         """End an open lead; returns the final answer, which is another's if he was first."""
 
+    async def owe_callback(self, lead_id: UUID) -> None:
+        """Commit that its seller has not been given the final answer of a lead, unless it is gone.
+        Nothing where he has no callback_url."""
+
     async def abandon_lead(self, lead_id: UUID, owner: int) -> bool:
         """Stop a lead that has no attempt: its key and its ping are free again. False: it has one."""
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
+from exchange.store.callbacks import OWE
 from exchange.store.database import Database, Link
 from exchange.store.ledger import ATTEMPT_COLUMNS, attempt_row
 from exchange.store.rows import Adopted, AttemptRow
@@ -39,6 +41,13 @@ _TAKE_LEADS = """
 UPDATE lead SET owner = $1 WHERE id = ANY ($2) AND state = 'open' AND NOT test
   AND EXISTS (SELECT 1 FROM attempt WHERE lead_id = lead.id)
 RETURNING id"""
+_LAST_BEAT = "SELECT min(beat_at) FROM worker WHERE id = ANY ($1) AND beat_at > '-infinity'"
+# Leads that ended in their worker's last second: nobody knows whether their sellers were still answered.
+# A lead is answered within two minutes, so its id is not much older than its worker's last beat.
+_ENDED_LAST = """WITH late AS MATERIALIZED (
+  SELECT l.id FROM worker w JOIN lead l ON l.owner = w.id AND l.closed_at > w.beat_at - interval '1 s' AND l.state IN ('sold', 'unsold')
+  WHERE w.id = ANY ($1) AND w.beat_at > '-infinity' AND l.id > first_id($2::timestamptz - interval '150 s'))
+SELECT id FROM late WHERE (SELECT count(*) FROM attempt WHERE lead_id = late.id) > 0"""
 _FREE_LEADS = """
 WITH gone AS (
   UPDATE lead SET state = 'gone', reason = 'seller_gone', person_key = NULL, closed_at = now()
@@ -107,9 +116,10 @@ class Workers:
                 freed += await connection.fetchval(_FREE_CLAIMS, dead)
                 await connection.execute(_TAKE_CLAIMED, worker, dead)
                 interrupted = await connection.fetch(_TAKE_INTENTS, worker, dead)
-                leads = await connection.fetch(_TAKE_LEADS, worker, left)
+                leads = [row[0] for row in await connection.fetch(_TAKE_LEADS, worker, left)]
+                await connection.execute(OWE, [*leads, *await _ended_last(connection, dead)])
             await connection.execute(_FORGET, dead)
-        return Adopted(tuple(row[0] for row in leads), len(interrupted), freed)
+        return Adopted(tuple(leads), len(interrupted), freed)
 
     async def due(self, worker: int, attempt: UUID | None = None) -> list[AttemptRow]:
         return _attempts(await self._worker_db.fetch(_DUE, worker, attempt))
@@ -119,6 +129,13 @@ class Workers:
 
     async def idle_leads(self, worker: int, younger_than_s: float) -> list[UUID]:
         return [row[0] for row in await self._worker_db.fetch(_IDLE, worker, younger_than_s)]
+
+
+async def _ended_last(connection: Any, dead: list[int]) -> list[UUID]:
+    last_beat = await connection.fetchval(_LAST_BEAT, dead)
+    if last_beat is None:  # they all left in good order
+        return []
+    return [row[0] for row in await connection.fetch(_ENDED_LAST, dead, last_beat)]
 
 
 def _attempts(rows: Iterable[Iterable[object]]) -> list[AttemptRow]:

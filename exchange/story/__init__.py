@@ -18,10 +18,11 @@ from exchange.story.values import (
     Fate,
     Movement,
     Story,
+    heard_of,
     in_words,
 )
 
 __all__ = [
     "Booked", "Contender", "Delivery", "Event", "Fate", "Movement", "Story", "for_buyer", "for_seller",
-    "in_words", "lines_of", "moment_of", "ordinal", "summary_of", "tell",
+    "heard_of", "in_words", "lines_of", "moment_of", "ordinal", "summary_of", "tell",
 ]  # fmt: skip

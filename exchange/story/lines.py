@@ -1,9 +1,11 @@
 """A story in plain lines, for `exchange why`."""
 
+from datetime import datetime
+
 from buyers.money import format_micros
 from exchange.ids import write_id
-from exchange.store.rows import ReturnRow
-from exchange.story.values import Contender, Delivery, Fate, Movement, Story
+from exchange.store.rows import CallbackRow, ErasureRow, ReturnRow
+from exchange.story.values import Contender, Delivery, Fate, Movement, Story, heard_of
 
 
 def lines_of(story: Story) -> list[str]:
@@ -30,7 +32,29 @@ def _lead(story: Story) -> list[str]:
     lines += [_returned(one, story) for one in story.returns]
     if story.reason:
         lines.append(f"  unsold  {story.reason}")
+    if story.erasure is not None:
+        lines.append(_erased(story.erasure))
+    if story.callback is not None:
+        lines.append(_called(story.callback))
     return lines
+
+
+def _called(callback: CallbackRow) -> str:
+    if callback.stands in {"waiting", "due"}:
+        return f"  call    its seller is called back: {callback.stands}"
+    then = f", again {_when(callback.due_at)}" if callback.state == "open" else ""
+    return f"  call    its seller is called back: {callback.stands} ({heard_of(callback)}){then}"
+
+
+def _erased(erasure: ErasureRow) -> str:
+    asked = f"asked for {_when(erasure.asked_at)} by {erasure.by} ({erasure.why})"
+    if erasure.done_at is None:
+        return f"  erase   its person, {asked}: waits until every post has an outcome"
+    return f"  erased  its person {_when(erasure.done_at)}, {asked}"
+
+
+def _when(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _head(story: Story) -> str:

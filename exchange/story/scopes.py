@@ -6,6 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from exchange.returns import ReturnStatus
+from exchange.store.rows import ErasureRow
 from exchange.story.telling import events_of, movements_of
 from exchange.story.values import Fate, Movement, Story
 
@@ -28,7 +29,7 @@ def for_seller(story: Story) -> Story:
     )  # fmt: skip
     seen = replace(
         story, catalogue=None, contenders=(), deliveries=deliveries, skipped=(), movements=(),
-        returns=lost,
+        returns=lost, erasure=_by_nobody(story.erasure),
     )  # fmt: skip
     return replace(seen, events=events_of(seen))
 
@@ -55,14 +56,18 @@ def for_buyer(story: Story, buyer: str, seller: str) -> Story | None:
         answered=sum(one.is_asked and one.fate is not Fate.MISSED for one in asked),
         bids=sum(one.fate.has_bid for one in asked), contenders=asked, deliveries=own, skipped=(),
         lead_id=story.lead_id if own else None, state=best.state.value if best else None,
-        reason=None, min_price_micros=None, created_at=story.created_at if own else None,
-        closed_at=None, movements=_paid(story.movements, buyer, attempts),
+        reason=None, callback=None, min_price_micros=None, created_at=story.created_at if own else None,
+        closed_at=None, erasure=_by_nobody(story.erasure) if own else None, movements=_paid(story.movements, buyer, attempts),
         returns=tuple(replace(one, payout_micros=0, requested_by="", decided_by=None)
                       for one in story.returns if one.attempt_id in attempts),
     )  # fmt: skip
     # What the seller was quoted is not its; and of the ping it knows if it was asked.
     hidden = {"quoted", "no bid"} | (set() if seen.asked else {"ping received"})
     return replace(seen, events=events_of(seen, hidden))
+
+
+def _by_nobody(erasure: ErasureRow | None) -> ErasureRow | None:
+    return erasure and replace(erasure, by="")
 
 
 # What the seller got and what the house kept of it are one to the buyer who paid both.

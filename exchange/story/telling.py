@@ -10,7 +10,15 @@ import orjson
 
 from exchange.ids import write_id
 from exchange.sellers import PPM
-from exchange.store.rows import AttemptRow, AttemptState, FoundPing, LateBid, LeadRow
+from exchange.store.rows import (
+    AttemptRow,
+    AttemptState,
+    CallbackRow,
+    ErasureRow,
+    FoundPing,
+    LateBid,
+    LeadRow,
+)
 from exchange.story.values import (
     Booked,
     Contender,
@@ -20,6 +28,7 @@ from exchange.story.values import (
     Movement,
     Record,
     Story,
+    heard_of,
 )
 
 _FATES: Final = list(Fate)
@@ -167,6 +176,8 @@ def _with_lead(
         skipped=tuple(replace(one, buyer=buyers.get(one.contract)) for one in skipped),
         movements=movements_of(booked.transfers),
         returns=tuple(booked.returns),
+        erasure=booked.erasure,
+        callback=booked.callback,
     )
 
 
@@ -262,6 +273,10 @@ def events_of(story: Story, hidden: Collection[str] = ()) -> tuple[Event, ...]:
             found.append(
                 Event(at=gone.decided_at, name=f"return {gone.status}", detail=gone.contract)
             )
+    if story.erasure is not None:
+        found += _erasure_events(story.erasure)
+    if story.callback is not None:
+        found += _callback_events(story.callback)
     told = [one for one in found if one.name not in hidden]
     ordered = sorted(told, key=lambda one: one.at)  # stable: as told above where times are equal
     before = [*ordered[:1], *ordered]
@@ -269,6 +284,23 @@ def events_of(story: Story, hidden: Collection[str] = ()) -> tuple[Event, ...]:
         replace(one, gap_ms=(one.at - last.at) / timedelta(milliseconds=1))
         for last, one in zip(before, ordered, strict=False)
     )
+
+
+def _callback_events(one: CallbackRow) -> list[Event]:
+    owed = Event(at=one.created_at, name="callback owed")
+    if one.last_at is None:
+        return [owed]
+    name = {"delivered": "callback delivered", "given_up": "callback given up"}.get(
+        one.state, "callback failed" if one.last_reason else "callback delivered in part"
+    )
+    return [owed, Event(at=one.last_at, name=name, detail=heard_of(one))]
+
+
+def _erasure_events(erasure: ErasureRow) -> list[Event]:
+    done = erasure.done_at
+    if done is None:
+        return [Event(at=erasure.asked_at, name="erasure asked for", detail="it waits for a post")]
+    return [Event(at=done, name="person erased", detail=erasure.why)]
 
 
 def _delivery_events(one: Delivery) -> list[Event]:

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from exchange.reasons import REASONS
-from exchange.store.rows import AttemptState, ReturnRow
+from exchange.store.rows import AttemptState, CallbackRow, ErasureRow, ReturnRow
 
 Record = Mapping[str, Any]
 
@@ -132,6 +132,8 @@ class Booked:
     limits: Mapping[tuple[str, int], int] = field(
         default_factory=dict
     )  # of contracts' versions, ms
+    erasure: ErasureRow | None = None
+    callback: CallbackRow | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +171,8 @@ class Story:
     skipped: tuple[Contender, ...] = ()  # at the post
     movements: tuple[Movement, ...] = ()
     returns: tuple[ReturnRow, ...] = ()
+    erasure: ErasureRow | None = None  # None: nobody asked for it
+    callback: CallbackRow | None = None  # None: none was ever owed, or it is forgotten
     events: tuple[Event, ...] = ()
 
     @property
@@ -204,6 +208,16 @@ class Story:
 def _sum(amounts: Iterable[int | None]) -> int | None:
     known = [one for one in amounts if one is not None]
     return sum(known) if known else None
+
+
+def heard_of(one: CallbackRow) -> str:
+    """What was heard of the last try of a callback; empty before the first."""
+    if one.last_at is None:
+        return ""
+    said = (
+        f"HTTP {one.last_status}" if one.last_status else (one.last_reason or "").replace("_", " ")
+    )
+    return f"{said}, try {one.tries}" if one.tries else said
 
 
 def in_words(reason: str | None) -> str:

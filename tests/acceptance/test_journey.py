@@ -296,7 +296,7 @@ async def test_posting_instructions_are_the_sellers_own(open_market: OpenMarket)
     assert 404 == (await market.call("GET", f"/v1/spec/{other.vertical}")).status
 
 
-UNSUPPORTED = """
+REFUSED = """
 [[buyers]]
 slug = "u"
 name = "U"
@@ -315,15 +315,15 @@ max_qps = 5
 [[sellers]]
 slug = "u"
 name = "U"
-callback_url = "https://seller.example/hook"
+callback_url = "http://169.254.169.254/latest"
 """
 
 
-async def test_what_is_not_enforced_is_refused(open_market: OpenMarket) -> None:
-    """`exchange apply` names every such property at once and writes nothing."""
+async def test_a_file_is_applied_as_a_whole_or_not_at_all(open_market: OpenMarket) -> None:
+    """`exchange apply` names what is refused and writes nothing; what is sound it writes once."""
     market = await open_market(bids("one"))
     path = market.exchange.folder / f"{market.vertical}.toml"
-    text = UNSUPPORTED.format(vertical=market.vertical, secret=SECRET)
+    text = REFUSED.format(vertical=market.vertical, secret=SECRET)
     path.write_text(text)
     refused = await market.exchange.command("apply", str(path))
     assert 2 == refused.returncode

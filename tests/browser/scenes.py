@@ -37,7 +37,8 @@ _ADMIN: Final = (
     "/console/money/statements/sellers/roofquotes", "/console/money/open", "/console/money/returns",
     "/console/reports", "/console/reports?by=contract&range=7d", "/console/reports?by=hour&range=7d",
     "/console/reports?by=buyer&range=today", "/console/users", "/console/keys", "/console/keys?state=all",
-    "/console/audit", "/console/audit/access", "/console/settings", "/console/account", "/console/account/totp",
+    "/console/audit", "/console/audit/access", "/console/erasures", "/console/settings", "/console/account",
+    "/console/account/totp",
     "/console/nowhere", "/console/leads?outcome=nonsense", "/console/contracts/unknown",
 )  # fmt: skip
 _BUYER: Final = (
@@ -76,7 +77,7 @@ _NEW: Final = (
     "/console/", "/console/leads", "/console/buyers", "/console/contracts", "/console/contracts/new",
     "/console/sellers", "/console/plans", "/console/verticals", "/console/posting", "/console/money",
     "/console/money/statements", "/console/money/open", "/console/money/returns", "/console/reports",
-    "/console/users", "/console/keys", "/console/audit", "/console/audit/access",
+    "/console/users", "/console/keys", "/console/audit", "/console/audit/access", "/console/erasures",
 )  # fmt: skip
 EMPTY: Final = [replace(_plain("admin", path), name=_plain("new", path).name) for path in _NEW]
 
@@ -142,7 +143,17 @@ def _verbs(stage: Stage) -> list[Scene]:
     async def revealed(page: Page) -> None:
         await page.get_by_role("button", name="Reveal the person").click()
 
+    async def erasing(page: Page) -> None:
+        await page.get_by_label("Search leads").fill("(512) 555-0123")
+        await page.get_by_role("button", name="Find").click()
+        await page.get_by_role("button", name="Erase this person").click()
+
+    async def erasing_one(page: Page) -> None:
+        await page.get_by_role("button", name="Erase the person").click()
+
     return [
+        Scene(name="admin-erase-person", role="admin", path="/console/leads", act=erasing),
+        Scene(name="admin-erase-waits", role="admin", path=f"/console/leads/{stage.leads['unconfirmed']}", act=erasing_one),
         Scene(name="admin-key-new", role="admin", path="/console/keys", act=new_key),
         Scene(name="admin-key-made", role="admin", path="/console/keys", act=made_key),
         Scene(name="admin-user-made", role="admin", path="/console/users", act=made_user),

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from buyers.reference.server import ReferenceBuyers
 from exchange.chores.rollup import RollUp
-from exchange.ids import read_id, write_id
+from exchange.ids import write_id
 from exchange.office.console.entering import totp
 from exchange.office.console.supply.posting_links import PostingLinks
 from exchange.store.database import connect
@@ -131,15 +131,14 @@ async def _markets(desk: ConsoleOffice, url: str) -> None:
 
 async def _sell(stage: Stage) -> None:
     """A lead of each outcome; those that wait for a person stay as they are."""
-    desk, db = stage.desk, stage.desk.market.store.db
+    desk = stage.desk
     for name, vertical, more in _SALES:
         answer = await stage.trade.sell("POST", "/v1/leads", LEAD | {"vertical": vertical} | more)
         assert answer.status in {200, 202}, answer.body
         stage.leads[name] = answer.body["lead_id"]
     stage.leads["pending"] = write_id("lead", (await desk.market.lead(external_id="crm-4712"))[0])
-    erased = read_id("lead", stage.leads["erased"])
-    assert erased is not None
-    await db.execute("UPDATE lead SET person_key = NULL WHERE id = $1", erased[0])
+    await _ok(desk, "POST", f"/v1/leads/{stage.leads['erased']}/erase")
+    await _ok(desk, "POST", f"/v1/leads/{stage.leads['pending']}/erase")  # it waits
     asked = {
         "lead_id": stage.leads["returned"],
         "reason": "invalid_phone",

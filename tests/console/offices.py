@@ -156,5 +156,6 @@ async def open_console_office(
             yield found
             for browser in found.opened:
                 await browser.close()
+        await office.to_sellers.close()
         await office.wire.close()
         await office.store.close()

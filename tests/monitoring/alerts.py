@@ -103,6 +103,8 @@ CASES = (
     Case("ExchangeDatabasePoolStarved", pool(4, 0), pool(4, 1), also_quiet=(pool(0, 0),)),
     Case("ExchangeWritesWait", *one("exchange_quote_wait_seconds", "0.6x200", "0.002x200", 'worker="w0"')),
     Case("ExchangeWritesWait", *one("exchange_queue_items", "2000x200", "20x200", 'worker="w0", queue="awards"')),
+    Case("ExchangeCallbacksGivenUp", *one("exchange_callbacks_total", "0x30 5x170", "5x200", f'outcome="given_up", {JOB}')),
+    Case("ExchangeCallbacksLate", *one("exchange_callbacks_open", "200x200", "20x200", f'state="due", {JOB}')),
     Case("ExchangeWirePoolFull", buyer(60, 60, "pool_full"), buyer(60, 60, "timed_out")),
     Case(
         "ExchangeDatabaseSessions",

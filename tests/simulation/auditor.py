@@ -25,6 +25,7 @@ def audit(world: World) -> list[str]:
         *_leads_end(snapshot),
         *_answers(world, snapshot),
         *_inboxes(world, snapshot),
+        *_callbacks(world),
         *_privacy(world),
         *_persons(world),
     ]
@@ -107,6 +108,20 @@ def _inboxes(world: World, snapshot: Any) -> Iterator[str]:
     for webhook_id, attempt in state.items():
         if attempt.state == "accepted" and webhook_id not in seen:
             yield f"I7 {webhook_id} was booked as accepted, its buyer does not have it"
+
+
+def _callbacks(world: World) -> Iterator[str]:
+    """Whoever was told that his lead, or a part of it, is pending is owed the rest."""
+    for seller in world.sellers:
+        for told in seller.told:
+            for status, raw in told.answers:
+                if told.path != "/v1/leads" or status not in {200, 202}:
+                    continue
+                answer = orjson.loads(raw)
+                found = read_id("lead", answer["lead_id"])
+                assert found is not None
+                if (status == 202 or "pending" in answer) and found[0] not in world.store.owed:
+                    yield f"{answer['lead_id']}: nobody is owed what becomes of it"
 
 
 def _privacy(world: World) -> Iterator[str]:

@@ -11,7 +11,7 @@ _ASYNC = (
     "put_ping", "ping", "put_late_bids", "open_lead", "lead", "attempts", "close_lead",
     "abandon_lead", "award", "settle", "usage", "turns", "claim", "finish_claim", "tie_claim",
     "leads_by_external_id", "free_claim", "beat", "adopt", "due", "stray_intents", "idle_leads", "lease_rate", "lease_pings",
-    "reversals",
+    "reversals", "owe_callback",
 )  # fmt: skip
 
 

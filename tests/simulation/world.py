@@ -346,9 +346,11 @@ class World:
                 margin=None,
                 rate_per_s=10**6,
                 active=True,
+                callback_url=f"https://{name}.example/hook",
             )
             for number, name in enumerate(KEYS, 9001)
         }
+        self.store.called_back |= sellers.keys()
         return Catalogue(
             version=1,
             markets={"loans": market_of(vertical, plan, contracts)},

@@ -214,6 +214,18 @@ class Limits(Answer):
     quote_s: int
 
 
+class Callback(Answer):
+    """How a lead's end is told to who was answered 202."""
+
+    url: Annotated[str | None, Field(description="Yours. Null: you have none, and ask.")]
+    signature: Literal["Standard Webhooks, v1"]
+    headers: Annotated[dict[str, str], Field(description="Names, with examples.")]
+    example: Annotated[Object, Field(description="A body: a lead's final answer, with its type.")]
+    timeout_s: Annotated[float, Field(description="Any 2xx within it is enough.")]
+    retries: Annotated[str, Field(description="The pauses between tries.")]
+    hours: Annotated[int, Field(description="After the lead's end: then it is given up.")]
+
+
 class Spec(Answer):
     """Posting instructions as they are in force."""
 
@@ -224,3 +236,4 @@ class Spec(Answer):
     fields: list[SpecField]
     example: Example
     limits: Limits
+    callback: Callback

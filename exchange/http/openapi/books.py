@@ -127,6 +127,9 @@ class BuyersSale(Answer):
     buyer_ref: str | None
     at: Moment
     settled_at: Moment | None
+    erased_at: Annotated[
+        Moment | None, Field(description="When the exchange erased its person: erase it, too.")
+    ]
 
 
 class Return(Answer):
@@ -161,6 +164,21 @@ class Deposit(Answer):
     id: Annotated[str, Field(pattern="^dep_[0-9a-f]{32}$")]
     amount: Amount
     available: Annotated[Amount | None, Field(description="Null: postpaid.")]
+
+
+class Callback(Answer):
+    lead_id: LeadId
+    seller: str
+    state: Annotated[
+        Literal["waiting", "due", "retrying", "delivered", "given_up"],
+        Field(description="`waiting`: there is nothing to tell yet."),
+    ]
+    tries: int
+    due_at: Moment | None
+    last_at: Moment | None
+    last_status: Annotated[int | None, Field(description="Null: no answer was read.")]
+    last_reason: Annotated[str | None, Field(description="Null: the last try was taken.")]
+    created_at: Moment
 
 
 class PauseOfBuyer(Answer):
@@ -234,9 +252,57 @@ class Transfer(Answer):
     at: Moment
 
 
+class Erasure(Answer):
+    """`erased_at` null: it waits until every post of the lead has an outcome."""
+
+    lead_id: LeadId
+    why: Literal["request", "retention"]
+    by: str
+    asked_at: Moment
+    erased_at: Moment | None
+
+
+class Recipient(Answer):
+    """A buyer that was sent the person; unconfirmed and intent: that may have been."""
+
+    buyer: str
+    contract: str
+    attempt_id: Annotated[AttemptId, Field(description="The `webhook-id` of the post.")]
+    state: Literal["accepted", "rejected", "unconfirmed", "intent"]
+    at: Moment
+
+
+class ErasedLead(Answer):
+    """How one lead stands."""
+
+    lead_id: LeadId
+    erased_at: Moment | None
+    asked_at: Annotated[Moment | None, Field(description="Null: a dry run.")]
+    reason: Annotated[
+        Literal["in_progress", "unconfirmed"] | None,
+        Field(description="Why it has to wait: it is being sold, or a post has no outcome."),
+    ]
+    waits_for: Annotated[list[str], Field(description="Contracts whose post has no outcome.")]
+    received_by: Annotated[list[Recipient], Field(description="Buyers to be told.")]
+
+
+class EraseLeadAnswer(ErasedLead):
+    dry_run: bool
+
+
+class ErasedPerson(Answer):
+    """Of a dry run what would be erased, and what would have to wait."""
+
+    dry_run: bool
+    erased: list[ErasedLead]
+    waiting: list[ErasedLead]
+
+
 class LeadReceipt(LeadHead):
     """Everything but the person, of whom it says only whether he is still there."""
 
+    erased_at: Moment | None
+    erasure: Erasure | None
     min_price: Amount | None
     currency: Currency
     person: str | None

@@ -67,7 +67,9 @@ class Contract(ContractDocument):
 
 
 class Seller(SellerDocument):
-    """Who sends leads. `margin` null: the vertical's; `callback_url` is not supported yet."""
+    """Who sends leads. `margin` null: the vertical's. `callback_url` gets the final answer of every lead
+    that was answered 202, signed with `callback_secret`, which is made if none is given, shown once, and
+    reads masked."""
 
     margin: Margin | None = None  # type: ignore[assignment]
 

@@ -1,6 +1,7 @@
 """The listener of operators."""
 
 from exchange.http.deposits import NewDeposit
+from exchange.http.erasing import EraseLead, ErasePerson
 from exchange.http.keys import NewKey
 from exchange.http.openapi import answers, books, examples
 from exchange.http.openapi.common import after_sales, contract_affairs, documents, service
@@ -41,6 +42,7 @@ def operations() -> list[Operation]:
         *affairs(),
         *pauses(),
         *leads(),
+        *erasures(),
         *after_sales("admin"),
         *decisions(),
         *keys(),
@@ -116,9 +118,45 @@ def leads() -> list[Operation]:
             answers=((200, Told(text="The receipt.", model=books.LeadReceipt)),), refused=(*KEY, *MISSING), **_ADMIN,
         ),
         Operation(
+            id="read_callback", method="GET", path="/v1/leads/{id}/callback", tag="Leads", summary="How its seller's callback stands",
+            parameters=(an_id("lead", examples.LEAD),), refused=(*KEY, *MISSING),
+            answers=((200, Told(text="As it is now.", model=books.Callback)),), **_ADMIN,
+        ),
+        Operation(
+            id="send_callback", method="POST", path="/v1/leads/{id}/callback", tag="Leads", summary="Send its callback again",
+            text="One that was given up, or delivered, is sent at once. One that has not ended is under way as it is.",
+            parameters=(an_id("lead", examples.LEAD),), optional_body=True, refused=(*KEY, *CHECKED, *MISSING),
+            answers=((202, Told(text="As it is now.", model=books.Callback)),), **_ADMIN,
+        ),
+        Operation(
             id="read_ping", method="GET", path="/v1/pings/{id}", tag="Leads", summary="A ping's receipt",
             parameters=(an_id("ping", examples.PING),), refused=(*KEY, *MISSING),
             answers=((200, Told(text="The receipt.", model=books.PingReceipt)),), **_ADMIN,
+        ),
+    ]  # fmt: skip
+
+
+def erasures() -> list[Operation]:
+    text = """The person, and all that could name him, is destroyed for good; money, outcome and reasons stay. A lead with a
+post under way, or one without an outcome, waits for it."""
+    return [
+        Operation(
+            id="erase_lead", method="POST", path="/v1/leads/{id}/erase", tag="Erasure", summary="Erase a lead's person", text=text,
+            parameters=(an_id("lead", examples.LEAD),), body=EraseLead, optional_body=True, examples=(("Only look", {"dry_run": True}),),
+            answers=((200, Told(text="Erased.", model=books.EraseLeadAnswer)), (202, Told(text="It waits.", model=books.EraseLeadAnswer))),
+            refused=(*KEY, *CHECKED, *MISSING), **_ADMIN,
+        ),
+        Operation(
+            id="erase_person", method="POST", path="/v1/erasures", tag="Erasure", summary="Erase a person in every lead",
+            text=text + " Name exactly one of the three. Once erased, nobody is found by e-mail or phone any more: keep the answer.",
+            body=ErasePerson, examples=(("By e-mail", {"email": "ann@example.com"}), ("Only look", {"phone": "+15125550123", "dry_run": True})),
+            answers=((200, Told(text="What was erased, and who has it.", model=books.ErasedPerson)),),
+            refused=(*KEY, *CHECKED, *MISSING), **_ADMIN,
+        ),
+        Operation(
+            id="list_erasures", method="GET", path="/v1/erasures", tag="Erasure", summary="Erasures, newest first",
+            parameters=(one_of("state", "Only those.", "waiting", "done"), *PAGING),
+            answers=((200, Told(text="A page.", model=answers.Page[books.Erasure])),), refused=(*KEY, *PAGED), **_ADMIN,
         ),
     ]  # fmt: skip
 

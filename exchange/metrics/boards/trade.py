@@ -5,7 +5,11 @@ from typing import Final
 from exchange.metrics.boards.asking import books, or_0, over, per_s, rate
 from exchange.metrics.boards.grafana import Board, Panel, Row, Target, Variable
 from exchange.metrics.series import (
+    CALLBACKS,
+    CALLBACKS_OPEN,
     CREDIT,
+    ERASED,
+    ERASURES_WAIT,
     HELD,
     LEADS,
     MARGIN,
@@ -121,6 +125,13 @@ OVERVIEW: Final = Board(
                     title="Waiting for a person", text="Unconfirmed posts that nothing but a person can settle: exchange unconfirmed.",
                     warn=1, targets=(Target(f"max({WAITING.shown})", "posts"),),
                 ),
+                Panel(
+                    title="Persons erased", text="In an hour; and erasures that wait for a post without an outcome.",
+                    targets=(
+                        Target(or_0(books(ERASED.shown, "why", fn="increase({}[1h])")), "erased {{why}}"),
+                        Target(f"max({ERASURES_WAIT.shown})", "waiting"),
+                    ),
+                ),
             ),
         ),
     ),
@@ -156,6 +167,14 @@ SELLERS: Final = Board(
                 Panel(
                     title="Refused", text="Requests that were stopped at the door, by code: keys, rates, fields.", unit="reqps", stacked=True, width=24,
                     targets=(Target(or_0(rate(REFUSALS.shown, by='code')), "{{code}}"),),
+                ),
+                Panel(
+                    title="Callbacks", text="Tries an hour, by what came of them: a failed one is made again, one that was given up never.", width=12,
+                    targets=(Target(or_0(f"sum by (outcome) (increase({CALLBACKS.shown}[1h]))"), "{{outcome}}"),),
+                ),
+                Panel(
+                    title="Callbacks owed", text="Waiting for the end of their leads, or due.", width=12,
+                    targets=(Target(or_0(books(CALLBACKS_OPEN.shown, "state")), "{{state}}"),),
                 ),
             ),
         ),

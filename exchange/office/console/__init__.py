@@ -28,6 +28,7 @@ MODULES: Final = (
     "demand.buyers",
     "demand.contracts",
     "leads.lead",
+    "leads.erasing",
     "leads.export",
     "money.accounts",
     "money.reports",

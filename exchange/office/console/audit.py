@@ -29,6 +29,7 @@ DONE: Final = {
     "posting_link_made": "passed on posting instructions of",
     "posting_link_revoked": "took back a posting link of",
     "revealed": "revealed the person of",
+    "erased": "had erased the person of",
     "called": "called the API on",
 }
 

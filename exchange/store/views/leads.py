@@ -8,7 +8,9 @@ from uuid import UUID
 
 import orjson
 
+from exchange.store.callbacks import Callbacks
 from exchange.store.database import Database
+from exchange.store.erasures import erasure_of
 from exchange.store.reports import transfers_of
 from exchange.store.returns import returns_of
 from exchange.store.rows import AttemptState, LeadState
@@ -52,6 +54,8 @@ async def look_up(db: Database, lead_id: UUID, record: Mapping[str, Any]) -> Boo
         transfers=await transfers_of(db, [row[0] for row in rows]),
         returns=await returns_of(db, lead_id),
         limits=await limits_of(db, record),
+        erasure=await erasure_of(db, lead_id),
+        callback=await Callbacks(db).one(lead_id),
     )
 
 

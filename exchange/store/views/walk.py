@@ -43,7 +43,7 @@ class Filters:
     test: bool | None = None
     external_id: str | None = None
     sub_id: str | None = None  # the seller's source, as its ping named it
-    person: tuple[str, bytes] | None = None  # `phone` or `email`, and its blind index
+    person: tuple[str, tuple[bytes, ...]] | None = None  # `phone` or `email`, and its blind indexes
     since: datetime | None = None
     until: datetime | None = None
 
@@ -89,8 +89,10 @@ def _way(wanted: Filters, verticals: Sequence[str], sellers: Sequence[int]) -> _
     """The index that leads to the fewest rows besides those that are wanted."""
     states = (wanted.state,) if wanted.state else tuple(LeadState)
     if wanted.person is not None:
-        kind, index = wanted.person
-        return _Way("(SELECT 1) s", f"{kind}_index = $4", (index,), frozenset({"person"}))
+        kind, indexes = wanted.person
+        return _Way(
+            "unnest($4::bytea[]) s(index)", f"{kind}_index = s.index", (list(indexes),), frozenset({"person"})
+        )  # fmt: skip
     if wanted.external_id is not None:
         return _Way(
             "unnest($4::int[]) s(seller)", "seller = s.seller AND external_id = $5",
@@ -144,8 +146,8 @@ def _rest(wanted: Filters, judged: frozenset[str]) -> tuple[str, list[Any]]:
             f" AND a.state = ANY (${len(values) + 1}))"
         )
     if wanted.person is not None and "person" not in judged:
-        values.append(wanted.person[1])
-        where.append(f"{wanted.person[0]}_index = ${len(values) + 1}")
+        values.append(list(wanted.person[1]))
+        where.append(f"{wanted.person[0]}_index = ANY (${len(values) + 1})")
     if wanted.sub_id is not None:
         values += [orjson.dumps({"sub_id": wanted.sub_id})[1:-1], wanted.sub_id]
         where.append(_OF_SUB_ID.format(said=len(values), text=len(values) + 1))

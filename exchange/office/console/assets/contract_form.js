@@ -3,6 +3,7 @@
 // A part that nobody touched gives back what it was made of, however that was written.
 
 import { collect } from "./form.js";
+import { secret } from "./secret.js";
 
 const forms = document.querySelectorAll("form[data-api]");
 for (const form of forms) {
@@ -142,18 +143,6 @@ function returns(root) {
       restore_cap: of(root, "restore_cap").checked,
     };
   };
-}
-
-// --- secret --------------------------------------------------------------------------------------
-
-function secret(form) {
-  const root = form.querySelector("[data-secret]");
-  root?.querySelector("[data-make]").addEventListener("click", () => {
-    const input = root.querySelector("input");
-    input.value = `whsec_${btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(32))))}`;
-    input.focus();
-    input.select();
-  });
 }
 
 // --- what depends on what ------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any, Final
 
 from exchange.eligibility import Compiled, first_failing
+from exchange.erasure import ERASED
 
 Receipt = Mapping[str, Any]
 COARSE: Final = 10  # pings: what a buyer's preview is rounded down to
@@ -129,7 +130,9 @@ def matches(
 ) -> Matches:
     """`known`: the fields that a ping has; a filter that reads another one is left to the post."""
     fields = [
-        one["fields"] for _, one in pings if one.get("vertical") == vertical and not one.get("test")
+        one["fields"]
+        for _, one in pings
+        if one.get("vertical") == vertical and not one.get("test") and not one.get(ERASED)
     ]
     matched = sum(first_failing(filters, one, known.__contains__) is None for one in fields)
     later = sum(not all(map(known.__contains__, one.fields)) for one in filters)

@@ -29,7 +29,16 @@ from exchange.recalling import Kept, contract_then, recall
 from exchange.sealing import SealBroken
 from exchange.store.rows import AttemptState, LeadRow
 from exchange.store.views.leads import kinds_of, look_up
-from exchange.story import Delivery, Fate, Story, for_buyer, for_seller, in_words, summary_of
+from exchange.story import (
+    Delivery,
+    Fate,
+    Story,
+    for_buyer,
+    for_seller,
+    heard_of,
+    in_words,
+    summary_of,
+)
 from exchange.why import find_story
 
 LISTED_MAX: Final = 1000  # contracts that were skipped: the rest is told by `exchange why`
@@ -118,6 +127,7 @@ class LeadPages:
             person=person,
             contract_page=contract_page,
             reason_words=in_words,
+            heard_of=heard_of,
             actor=actor,
             plain=plain,
             dash=DASH,

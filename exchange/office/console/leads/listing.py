@@ -5,20 +5,18 @@ import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import ValidationError
-from pydantic_core import SchemaValidator
 
 from exchange.errors import Problem, Refusal
-from exchange.fields import Field, schema_of
 from exchange.http.requests import invalid
 from exchange.ids import read_id, write_id
 from exchange.office.console.frame import EVERYONE, Console, action, page, redirect
 from exchange.office.console.parts.widgets import address
 from exchange.office.console.viewer import Viewer
+from exchange.persons import WHAT, Kind, find_by
 from exchange.sealing import SealBroken, Vault
 from exchange.store.rows import AttemptState, LeadState
 from exchange.store.views.leads import (
@@ -148,15 +146,13 @@ class LeadsPages:
         return None if lead is None else f"{PATH}/{write_id('lead', lead)}"
 
     def _by_person(self, text: str, viewer: Viewer) -> web.Response:
-        kind: Literal["email", "phone"] = "email" if "@" in text else "phone"
+        kind: Kind = "email" if "@" in text else "phone"
         if viewer.role == "viewer":
             return redirect(PATH, "Your role does not search by person.")
-        try:
-            known = SchemaValidator(schema_of(Field(type=kind))).validate_python(text)
-        except ValidationError:
-            what = "an e-mail address" if kind == "email" else "a phone number such as +12125550123"
-            return redirect(PATH, f"That is not {what}.")
-        return redirect(address(PATH, who=seal_person(self.console.vault, kind, str(known))))
+        indexes = find_by(self.console.vault, kind, text)
+        if not indexes:
+            return redirect(PATH, f"That is not {WHAT[kind]}.")
+        return redirect(address(PATH, who=seal_person(self.console.vault, kind, indexes)))
 
 
 def _is_phone(text: str) -> bool:
@@ -165,18 +161,18 @@ def _is_phone(text: str) -> bool:
     return 10 <= len(digits) <= 15 and not text.strip("0123456789+-(). ")
 
 
-def seal_person(vault: Vault, kind: str, value: str) -> str:
+def seal_person(vault: Vault, kind: Kind, indexes: Sequence[bytes]) -> str:
     """A filter by person that says nothing to anybody but this exchange."""
-    sealed = vault.seal_text(_PURPOSE, f"{kind}:{vault.blind(kind, value).hex()}")
+    sealed = vault.seal_text(_PURPOSE, f"{kind}:{','.join(one.hex() for one in indexes)}")
     return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
 
-def open_person(vault: Vault, text: str) -> tuple[str, bytes]:
-    """The kind and the blind index. Raises Refusal for what is no such filter."""
+def open_person(vault: Vault, text: str) -> tuple[str, tuple[bytes, ...]]:
+    """The kind and the blind indexes. Raises Refusal for what is no such filter."""
     try:
         sealed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        kind, _, index = vault.open_text(_PURPOSE, sealed).partition(":")
-        return kind, bytes.fromhex(index)
+        kind, _, indexes = vault.open_text(_PURPOSE, sealed).partition(":")
+        return kind, tuple(map(bytes.fromhex, indexes.split(",")))
     except (SealBroken, ValueError, binascii.Error):
         raise invalid([Problem("who", "bad_format", "search again")]) from None
 

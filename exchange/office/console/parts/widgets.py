@@ -17,10 +17,10 @@ from exchange.office.console.parts.icons import ICONS
 DASH: Final = Markup('<span class="dash" aria-label="none">–</span>')
 # What a word of ours means to whoever scans a column; other words are neutral.
 _TONES: Final = {
-    "good": "sold accepted active live bid approved certified closed ok on granted won passed",
-    "bad": "rejected failed revoked invalid denied broken refused timed_out garbled unreachable",
-    "warn": "unsold unconfirmed missed paused half_open below_floor low pending open_breaker",
-    "info": "open intent posting trading test new",
+    "good": "sold accepted active live bid approved certified closed ok on granted won passed delivered",
+    "bad": "rejected failed revoked invalid denied broken refused timed_out garbled unreachable given_up",
+    "warn": "unsold unconfirmed missed paused half_open below_floor low pending open_breaker retrying",
+    "info": "open intent posting trading test new due waiting",
 }
 _TONE_OF: Final = {word: tone for tone, words in _TONES.items() for word in words.split()}
 _STEPS: Final = ((60, 1, "s"), (3600, 60, "min"), (86_400, 3600, "h"), (30 * 86_400, 86_400, "d"))

@@ -76,6 +76,8 @@ async def guide_for(
     guide = write_guide(
         found, version=row.version, since=row.changed_at, url=sellers_address(console),
         limits=limits_of(console.settings, seller.body["rate_per_s"]),
+        timeout_s=console.settings.callback.timeout_s,
+        hours=console.settings.callback.hours,
         ping=sample.ping_fields, lead=sample.fields, lacking=lacking,
     )  # fmt: skip
     changes = revisions(await verticals_view.versions_of(console.db, vertical))

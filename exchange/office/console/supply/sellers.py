@@ -6,12 +6,16 @@ from typing import Any, Final
 from aiohttp import web
 
 from exchange.errors import Refusal
+from exchange.ids import write_id
 from exchange.office.console.frame import STAFF, Console, Viewer, page
 from exchange.office.console.supply.posting import seller_row
 from exchange.office.console.viewer import Role
+from exchange.store.callbacks import Callbacks
 from exchange.store.views import sellers as view
+from exchange.story import heard_of
 
 PAGE_SIZE: Final = 50
+CALLBACKS_SHOWN: Final = 8
 _WRITERS: Final[tuple[Role, ...]] = ("admin", "operator")
 _FILTERS: Final = ("search", "vertical", "state")
 
@@ -81,6 +85,10 @@ async def _show(console: Console, request: web.Request, viewer: Viewer) -> web.R
         unsold=[((why or "no reason kept").replace("_", " "), number) for why, number in unsold],
         unsold_capped=sum(number for _, number in unsold) >= view.UNSOLD_MAX,
         last=await view.last_lead_of(console.db, found.id),
+        callbacks=await Callbacks(console.db).latest(found.id, CALLBACKS_SHOWN),
+        owed=await Callbacks(console.db).counts(found.id),
+        lead_id=lambda one: write_id("lead", one.lead_id, test=one.test),
+        heard_of=heard_of,
         keys=await view.live_keys_of(console.db, slug),
     )
 
