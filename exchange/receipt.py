@@ -59,7 +59,7 @@ def ping_receipt(auction: Auction, answer: Mapping[str, Any]) -> dict[str, Any]:
             for slug, placed in ranked.items()
         ],
         "winning": auction.ranking.winning,
-        "skipped": auction.screening.skipped,  # written as _skipped writes one
+        "skipped": [one.stored for one in auction.screening.skipped],
         "unsuited": auction.screening.unsuited,
         "waterfall": auction.waterfall,
         "answer": dict(answer),
@@ -76,7 +76,7 @@ def lead_receipt(lead: Lead, ending: Ending) -> dict[str, Any]:
         "offers": [write_offer(offer) for offer in lead.offers],
         "rules": _rules(lead.rules),
         "attempts": [_attempt(attempt) for attempt in ending.attempts],
-        "skipped": [_skipped(one) for one in ending.skipped],
+        "skipped": [one.stored for one in ending.skipped],
         "reason": ending.reason,
     }
 

@@ -4,6 +4,8 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from buyers.contract import Contract
 from exchange.reasons import SkipReason
 
@@ -16,6 +18,12 @@ class Skipped:
     contract: str  # slug
     reason: SkipReason
     detail: str | None = None  # the filter that failed: "filters.2: state in"
+    # As a receipt has it: most are the same in every ping, and there may be hundreds in each.
+    stored: orjson.Fragment = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        row = {"contract": self.contract, "reason": self.reason, "detail": self.detail}
+        object.__setattr__(self, "stored", orjson.Fragment(orjson.dumps(row)))
 
 
 @dataclass(frozen=True, slots=True)
