@@ -40,10 +40,12 @@ def webhook_id(said: Mapping[str, Any]) -> str:
 
 
 def heard(status: int | None, failure: str | None) -> Heard:
-    """Any 2xx is enough; a seller's body is not read."""
+    """Any 2xx is enough; a seller's body is not read, be it cut short, too long or never there."""
+    if status is not None and 200 <= status < 300:
+        return Heard(status, None)
     if failure is not None or status is None:
         return Heard(status, failure or "unreachable")
-    return Heard(status, None if 200 <= status < 300 else f"http_{status}")
+    return Heard(status, f"http_{status}")
 
 
 def after(found: Heard, tries: int, age_s: float, hours: int) -> After:
@@ -54,6 +56,12 @@ def after(found: Heard, tries: int, age_s: float, hours: int) -> After:
     if found.status == GONE or found.reason == NO_URL or age_s + pause_s(tries) > hours * 3600:
         return "given_up"
     return "again"
+
+
+def more_to_tell(found: Heard, then: After, left: int) -> bool:
+    """Whether the last word, of which `left` posts are missing, will be told: also to who could not be
+    reached while they were, for that is something new; not to who wants no more."""
+    return left > 0 and then != "again" and found.status != GONE
 
 
 def ended_at(closed_at: datetime, settled: list[datetime]) -> datetime:

@@ -25,6 +25,7 @@ from exchange.callbacks import (
     body_of,
     ended_at,
     heard,
+    more_to_tell,
     webhook_id,
 )
 from exchange.ending import BuyerRefs, answer_now
@@ -40,9 +41,15 @@ _LOOK_EVERY_S: Final = 0.5
 _REST: Final = (
     20.0  # times as long as a look took: a twentieth of one connection is all that is used
 )
+_REST_MOST_S: Final = 5.0  # whatever a look waited for; a database that was away may be back
 _AT_ONCE: Final = 64  # callbacks under way
 _PER_SELLER: Final = 4  # of one seller: who does not answer holds up his own only
 _LEASE_MORE_S: Final = 5.0  # beyond the timeout
+
+
+def rest_s(took_s: float) -> float:
+    """Seconds from a look that took so long to the next."""
+    return min(max(_LOOK_EVERY_S, took_s * _REST), _REST_MOST_S)
 
 
 @dataclass(slots=True)
@@ -90,7 +97,7 @@ class CallingBack:
             except Exception as error:  # noqa: BLE001 - told; what others are owed must go out
                 self._broke("callbacks", error)
             took_s = loop.time() - began_s
-            await asyncio.sleep(max(_LOOK_EVERY_S, took_s * _REST))
+            await asyncio.sleep(rest_s(took_s))
 
     async def look(self) -> int:
         """Take what is due and begin to send it; how many."""
@@ -195,7 +202,7 @@ class CallingBack:
         age_s = (await self._rows.now() - message.since).total_seconds()
         then = after(found, one.tries, age_s, self._settings.hours)
         left = message.said.get("pending", 0)
-        more = then == "delivered" and left > 0  # the last word is still to come
+        more = more_to_tell(found, then, left)
         booking = Booking(
             lead_id=one.lead_id,
             fence=one.fence,

@@ -1,6 +1,7 @@
 """How a person is found again by an e-mail address or a phone number, without either being kept. Pure."""
 
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 from pydantic_core import SchemaValidator
@@ -25,3 +26,12 @@ def find_by(vault: Vault, kind: Kind, text: str) -> tuple[bytes, ...]:
     except ValidationError:
         return ()
     return tuple(dict.fromkeys((blind_index(vault, kind, value), vault.blind(kind, value))))
+
+
+def without_case(vault: Vault, person: Mapping[str, Any], index: bytes) -> bytes | None:
+    """The index of a person's address whose capitals counted in the one that is stored; None: they did not."""
+    for value in person.values():
+        cased = isinstance(value, str) and "@" in value and value != value.lower()
+        if cased and vault.blind("email", value) == index:
+            return blind_index(vault, "email", value)
+    return None

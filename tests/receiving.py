@@ -43,15 +43,18 @@ class Called:
 
 @dataclass
 class Receiver:
-    """`statuses` are answered one after the other, the last one for ever; `hangs`: nothing is."""
+    """`statuses` are answered one after the other, the last one for ever; `hangs`: nothing is; `hangs_on`: the
+    head and `text` are, and the body does not end."""
 
     url: str = ""
     statuses: list[int] = field(default_factory=lambda: [200])
     hangs: bool = False
+    hangs_on: bool = False
+    text: str = "<p>not read</p>"
     heard: list[Called] = field(default_factory=list)
     _never: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.heard.append(
             Called(
@@ -62,7 +65,13 @@ class Receiver:
         status = self.statuses[0] if len(self.statuses) == 1 else self.statuses.pop(0)
         if self.hangs:
             await self._never.wait()
-        return web.Response(status=status, text="<p>not read</p>")
+        if self.hangs_on:
+            response = web.StreamResponse(status=status)
+            await response.prepare(request)
+            await response.write(self.text.encode())
+            await self._never.wait()
+            return response
+        return web.Response(status=status, text=self.text)
 
     def of(self, lead_id: str) -> list[Called]:
         return [one for one in self.heard if one.json["lead_id"] == lead_id]

@@ -7,18 +7,29 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import orjson
 import pytest
 
 from buyers.wire import Wire, WireLimits
-from exchange.callbacks import After, Heard, after, body_of, ended_at, heard, webhook_id
-from exchange.calling import CallingBack
+from exchange.callbacks import (
+    After,
+    Heard,
+    after,
+    body_of,
+    ended_at,
+    heard,
+    more_to_tell,
+    webhook_id,
+)
+from exchange.calling import CallingBack, rest_s
 from exchange.chores.retention import Retention
+from exchange.office.books_seen import read_books
 from exchange.patience import pause_s
 from exchange.settings import CallbackSettings
-from exchange.store.callbacks import Booking, Callbacks
+from exchange.store.callbacks import _TAKE, OWE, OWE_REST, Booking, Callbacks
 from exchange.store.rows import Closing, LeadState
-from tests.ledgers import Books
+from tests.ledgers import Books, PostgresBooks
 from tests.making import SECRET
 from tests.offices import GUARD, Offices, open_offices
 from tests.receiving import Receiver, a_receiver
@@ -37,7 +48,7 @@ def test_the_pauses() -> None:
     [
         (200, None, None), (204, None, None), (299, None, None),
         (199, None, "http_199"), (301, None, "http_301"), (410, None, "http_410"), (500, None, "http_500"),
-        (None, "timed_out", "timed_out"), (200, "reset", "reset"), (None, None, "unreachable"),
+        (None, "timed_out", "timed_out"), (200, "oversized", None), (503, "reset", "reset"), (None, None, "unreachable"),
     ],
 )  # fmt: skip
 def test_what_an_answer_means(status: int | None, failure: str | None, reason: str | None) -> None:
@@ -60,6 +71,26 @@ def test_what_an_answer_means(status: int | None, failure: str | None, reason: s
 )
 def test_what_is_done_then(found: Heard, tries: int, age_s: float, then: After) -> None:
     assert then == after(found, tries, age_s, 24)
+
+
+@pytest.mark.parametrize(
+    ("found", "then", "left", "more"),
+    [
+        (Heard(200, None), "delivered", 1, True),
+        (Heard(200, None), "delivered", 0, False),
+        (Heard(500, "http_500"), "again", 1, False),  # first this
+        (Heard(None, "timed_out"), "given_up", 1, True),
+        (Heard(None, "timed_out"), "given_up", 0, False),
+        (Heard(410, "http_410"), "given_up", 1, False),
+    ],
+)
+def test_whether_there_is_more_to_tell(found: Heard, then: After, left: int, more: bool) -> None:
+    assert more == more_to_tell(found, then, left)
+
+
+def test_the_next_look_is_soon() -> None:
+    """Seldomer when there is much to read; but a database that was away for long is looked at again."""
+    assert [0.5, 0.5, 2.0, 5.0, 5.0] == [rest_s(one) for one in (0.0, 0.02, 0.1, 1.0, 60.0)]
 
 
 def test_the_id_says_what_is_told() -> None:
@@ -124,6 +155,79 @@ async def test_who_takes_over_from_the_dead_owes_for_them(books: Books) -> None:
     assert [(True, None), (False, None)] == [await books.owed(one) for one in (begun, idle)]
 
 
+async def test_who_takes_over_owes_for_what_is_just_being_ended(database: str) -> None:
+    """Killed while Postgres still committed its last closing: who the dead was is not forgotten before
+    that can be seen."""
+    books = PostgresBooks(database)
+    await books.open()
+    await books.want_callbacks()
+    contract = await books.one()
+    for worker in (1, 2):
+        await books.store(worker).beat(worker)
+    ending, idle = await books.lead(), await books.lead()
+    for lead in (ending, idle):
+        await books.award(lead, contract)
+    await books.die(1)
+    await books.pass_time(2)
+    await books.store(2).beat(2)
+    last, other = await asyncpg.connect(database), await asyncpg.connect(database)
+    try:
+        closing, owing = last.transaction(), other.transaction()
+        await closing.start()
+        await owing.start()
+        await last.execute(
+            "UPDATE attempt SET state = 'rejected', settled_at = now() WHERE lead_id = $1", ending
+        )
+        await last.execute(
+            "UPDATE lead SET state = 'unsold', closed_at = clock_timestamp(), answer = '{}' WHERE id = $1",
+            ending,
+        )
+        await other.execute("INSERT INTO callback (lead_id, seller) VALUES ($1, 1)", idle)
+        adopting = asyncio.ensure_future(books.store(2).adopt(2))  # it waits for the other's row
+        while not await books.sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            assert not adopting.done()
+        await closing.commit()
+        await owing.rollback()
+        assert (idle,) == (await adopting).leads
+        await books.store(2).adopt(2)
+        assert [(True, None), (True, None)] == [await books.owed(one) for one in (ending, idle)]
+    finally:
+        await last.close()
+        await other.close()
+        await books.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "more"), [(OWE, ()), (OWE_REST.replace("$7", "$2"), ([1, 1],))], ids=["owe", "owe_rest"]
+)
+async def test_debts_are_written_in_the_order_of_their_leads(
+    database: str, sql: str, more: tuple[list[int], ...]
+) -> None:
+    """Who waits for one lead's row has not written a later one's: nobody waits for him in turn."""
+    books = PostgresBooks(database)
+    await books.open()
+    await books.want_callbacks()
+    low, high = sorted([await books.lead(), await books.lead()])
+    insert = "INSERT INTO callback (lead_id, seller) VALUES ($1, 1)"
+    first, second, third = [await asyncpg.connect(database) for _ in range(3)]
+    try:
+        holding = first.transaction()
+        await holding.start()
+        await first.execute(insert, low)
+        owing = asyncio.ensure_future(second.execute(sql, [high, low], *more))
+        while not await books.sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            assert not owing.done()
+        await third.execute("SET lock_timeout = '1s'")
+        await third.execute(insert, high)  # which does not wait
+        await holding.rollback()
+        await owing
+        assert [(True, None)] == [await books.owed(high)]
+    finally:
+        for one in (first, second, third):
+            await one.close()
+        await books.close()
+
+
 # --- whose turn it is: Postgres ------------------------------------------------------------------------
 
 
@@ -147,8 +251,11 @@ async def ended(offices: Offices, state: str = "unsold", **more: Any) -> UUID:
     return lead
 
 
-async def end(offices: Offices, lead: UUID, text: str, state: str) -> None:
-    answer = {"lead_id": text, "ping_id": "ping_7", "outcome": state, "reason": "deadline"}
+async def end(
+    offices: Offices, lead: UUID, text: str, state: str, answer: dict[str, Any] | None = None
+) -> None:
+    if answer is None:
+        answer = {"lead_id": text, "ping_id": "ping_7", "outcome": state, "reason": "deadline"}
     await offices.store.close_lead(
         Closing(
             lead_id=lead, owner=1, state=LeadState(state), reason="deadline", receipt=b"{}",
@@ -215,6 +322,40 @@ async def test_nobody_has_more_than_his_places(offices: Offices) -> None:
     assert [mine[3]] == await take(offices, most=1)
 
 
+async def test_who_has_fewest_under_way_goes_first(offices: Offices) -> None:
+    """However long others' have been due: many who hang do not keep out who answers."""
+    await with_callback(offices, "https://s.example/hook")
+    leads = [await ended(offices) for _ in range(5)]
+    for lead, seller in zip(leads, (901, 901, 902, 902, 903), strict=True):
+        await offices.store.db.execute(
+            "UPDATE callback SET seller = $2 WHERE lead_id = $1", lead, seller
+        )
+    assert {leads[0], leads[2], leads[4]} == set(await take(offices, most=3))
+    await offices.store.db.execute("UPDATE callback SET due_at = created_at")
+    assert [leads[4]] == await take(offices, busy={901: 1, 902: 1}, most=1)
+
+
+async def test_what_somebody_has_due_is_not_read_to_find_others(offices: Offices) -> None:
+    """Of two thousand that he did not answer, a look reads as many as he has places."""
+    await with_callback(offices, "https://s.example/hook")
+    lead = await ended(offices)
+    db = offices.store.db
+    columns = "ping_id, seller, vertical, test, state, min_price, owner, answer_by, request, person"
+    await db.execute(
+        f"""INSERT INTO lead (id, {columns}) SELECT gen_random_uuid(), gen_random_uuid(), {columns.removeprefix("ping_id, ")}
+        FROM lead, generate_series(1, 2000) WHERE id = $1""",
+        lead,
+    )
+    await db.execute(
+        "INSERT INTO callback (lead_id, seller) SELECT id, 901 FROM lead WHERE id <> $1", lead
+    )
+    await db.execute("ANALYZE callback")
+    scans = "SELECT pg_stat_get_xact_numscans('lead_pkey'::regclass)"
+    async with db.connection() as connection, connection.transaction():
+        await connection.fetch(_TAKE, [], [], 4, 64, 15.0)
+        assert await connection.fetchval(scans) < 50
+
+
 async def test_a_sold_one_waits_for_its_other_posts(offices: Offices) -> None:
     """Told that it is sold with one post open, it is due again when that has an outcome."""
     await with_callback(offices, "https://s.example/hook")
@@ -233,6 +374,30 @@ async def test_a_sold_one_waits_for_its_other_posts(offices: Offices) -> None:
     await offices.settle(open_, "rejected")
     (last,) = await rows_of(offices).take({}, 4, 10, 15)
     assert (lead, 1) == (last.lead_id, last.tries)
+
+
+async def test_a_scrape_tells_what_waits_from_what_is_due(offices: Offices) -> None:
+    """Who was told that it is sold waits for the other post's outcome: nothing is late."""
+    await with_callback(offices, "https://s.example/hook")
+    pending, _ = await offices.lead()
+    await offices.store.owe_callback(pending)
+    await ended(offices)
+    lead, text = await offices.lead()
+    bought = await offices.attempt(lead, "acme-1", slot=1, shares=2)
+    open_ = await offices.attempt(lead, "zenith-1", slot=2, shares=2)
+    await offices.settle(bought, "accepted")
+    await offices.store.owe_callback(lead)
+    await end(offices, lead, text, "sold")
+
+    async def counted() -> Mapping[str, int]:
+        async with offices.store.db.connection() as connection:
+            return (await read_books(connection)).callbacks
+
+    assert {"waiting": 1, "due": 2} == await counted()
+    await offices.store.db.execute("UPDATE callback SET told = 1 WHERE lead_id = $1", lead)
+    assert {"waiting": 2, "due": 1} == await counted()
+    await offices.settle(open_, "rejected")
+    assert {"waiting": 1, "due": 2} == await counted()
 
 
 async def test_old_ones_are_forgotten(offices: Offices) -> None:
@@ -299,6 +464,19 @@ async def test_what_is_sent(offices: Offices, receiver: Receiver) -> None:
     assert b"+1512" not in told.raw
 
 
+async def test_what_stands_in_an_answer_does_not_matter(offices: Offices) -> None:
+    """A 200 with a page of 100 KiB, and one whose body never ends: both have heard it."""
+    for text, hangs in (("x" * 100_000, False), ("x", True)):
+        async with a_receiver(text=text, hangs_on=hangs) as receiver:
+            await with_callback(offices, receiver.url)
+            lead = await ended(offices)
+            async with calling(offices, timeout_s=0.5) as office:
+                await call(office)
+            row = await rows_of(offices).one(lead)
+            assert row is not None
+            assert ("delivered", 200, None) == (row.stands, row.last_status, row.last_reason)
+
+
 async def test_the_address_and_secret_in_force_are_used(
     offices: Offices, receiver: Receiver
 ) -> None:
@@ -359,6 +537,39 @@ async def test_it_is_given_up_a_day_after_the_end(offices: Offices) -> None:
             (await offices.catalogue()).sellers_by_slug["roofquotes"].id
         )
         assert {"open": 1, "given_up": 1} == counted
+
+
+async def test_who_was_not_reached_while_posts_were_open_is_told_the_last_word(
+    offices: Offices,
+) -> None:
+    """Days later a person says what became of the other post: that is tried for a day of its own."""
+    async with a_receiver(statuses=[503, 200]) as receiver:
+        await with_callback(offices, receiver.url)
+        lead, text = await offices.lead()
+        bought = await offices.attempt(lead, "acme-1", slot=1, shares=2)
+        open_ = await offices.attempt(lead, "zenith-1", slot=2, shares=2)
+        await offices.settle(bought, "accepted")
+        await offices.store.owe_callback(lead)
+        answer = {"lead_id": text, "outcome": "sold", "currency": "USD", "pending": 1}
+        await end(offices, lead, text, "sold", answer)
+        await offices.store.db.execute(
+            "UPDATE lead SET closed_at = closed_at - interval '2 days' WHERE id = $1", lead
+        )
+        await offices.store.db.execute(
+            "UPDATE attempt SET settled_at = settled_at - interval '2 days' WHERE lead_id = $1",
+            lead,
+        )
+        async with calling(offices) as office:
+            assert 1 == await call(office)
+            assert 0 == await call(office)
+            await offices.settle(open_, "accepted")
+            assert 1 == await call(office)
+        first, last = receiver.heard
+        assert (f"{text}.pending_1", f"{text}.final") == (first.id, last.id)
+        assert 2 == len(last.json["sales"])
+        row = await rows_of(offices).one(lead)
+        assert row is not None
+        assert "delivered" == row.stands
 
 
 async def test_an_address_that_is_refused_is_never_dialled(offices: Offices) -> None:

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from exchange import erasure
-from exchange.chores import erasing
+from exchange.chores import erasing, indexing
 from exchange.chores.erasing import Erasing
 from exchange.ids import new_uuid, read_id, write_id
 from exchange.operating import explain, verify
@@ -95,6 +95,10 @@ def test_what_names_nobody_stays_byte_for_byte() -> None:
         ("59301-a", ANN, True),  # the ping said so: its ZIP code is no name
         ("lead of ann", ANN, False),
         ("2125550123", ANN, False),
+        ("Ann_77", ANN, False),
+        ("77ann-b", ANN, False),
+        ("e%3Dx%26p%3D%2B12125550123", ANN, False),
+        ("annex_77", ANN, True),
         ("form-77", None, False),  # nobody can tell any more
         (None, ANN, False),
     ],
@@ -275,6 +279,47 @@ async def test_all_leads_of_one_person_and_nobody_elses(market: Market) -> None:
     assert row.person.key is not None
 
 
+async def test_whom_a_test_was_posted_to_is_told_too(market: Market) -> None:
+    """Its posts are in no book, but its buyers got a person. Of an unconfirmed one nobody ever asks."""
+    market.says["top"] = 500
+    lead = (await market.lead(test=True))["lead_id"]
+
+    dry = (await market.admin("POST", f"/v1/leads/{lead}/erase", {"dry_run": True})).body
+    done = await market.admin("POST", f"/v1/leads/{lead}/erase")
+    assert (200, []) == (done.status, done.body["waits_for"])
+    (told,) = done.body["received_by"]
+    assert ("acme", "top", "unconfirmed") == (told["buyer"], told["contract"], told["state"])
+    assert [("top", told["attempt_id"])] == market.posts
+    assert done.body["received_by"] == dry["received_by"]
+    assert done.body == (await market.admin("POST", f"/v1/leads/{lead}/erase")).body
+
+
+async def test_an_address_is_found_in_any_spelling_also_of_a_lead_from_before(
+    market: Market, chores: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its index had the case of the address: neither the search found it by another, nor dedupe."""
+    before = [id_of((await market.lead())["lead_id"]) for _ in range(5)]
+    store, vault = market.offices.store, market.offices.vault
+    cased = vault.blind("email", "Zeb.Quirk@example.com")
+    await store.db.execute("UPDATE lead SET email_index = $1", cased)
+    new = id_of((await market.lead())["lead_id"])
+    await erase(store.db, vault, before[:1], ASKING)
+    index = find_by(vault, "email", ANOTHER_SPELLING)
+    assert [new] == await leads_of(store.db, "email", index)
+
+    monkeypatch.setattr(indexing, "SLICE_MAX", 2)
+    monkeypatch.setattr(indexing, "SLICES_MAX", 1)
+    rounds = indexing.Indexing(vault)
+    await rounds.index_emails(chores)
+    assert [before[4], new] == await leads_of(store.db, "email", index), "the newest first"
+    for _ in range(3):
+        await rounds.index_emails(chores)
+    assert [*before[1:], new] == await leads_of(store.db, "email", index)
+    await store.db.execute("UPDATE lead SET email_index = $1 WHERE id = $2", cased, new)
+    await rounds.index_emails(chores)
+    assert before[1:] == await leads_of(store.db, "email", index), "never again"
+
+
 # --- what has to wait -----------------------------------------------------------------------------
 
 
@@ -322,6 +367,25 @@ async def test_an_open_post_delays_it_and_then_it_is_carried_out(
     assert [] == (await verify(market.dsn))[0]
     counted = await market.offices.store.db.fetch("SELECT why, n FROM erasure_count")
     assert [("request", 1)] == [tuple(one) for one in counted]
+
+
+async def test_who_asks_goes_before_his_age(market: Market) -> None:
+    """Whoever asked is in the audit, also where the lead waited already because it is old."""
+    lead, _ = await unconfirmed(market)
+    store, vault = market.offices.store, market.offices.vault
+    await erase(store.db, vault, [id_of(lead)], Asking(why="retention", by="chores"))
+
+    await market.admin("POST", f"/v1/leads/{lead}/erase")
+    (waiting,) = (await market.admin("GET", "/v1/erasures?state=waiting")).body["items"]
+    assert ("request", True) == (waiting["why"], waiting["by"].startswith("key:"))
+    who = await store.db.fetch(
+        "SELECT by FROM console_event WHERE by <> 'chores' AND what = 'erased'"
+    )
+    assert [waiting["by"]] == [row[0] for row in who]
+    await erase(store.db, vault, [id_of(lead)], Asking(why="retention", by="chores"))
+    await erase(store.db, vault, [id_of(lead)], Asking(why="request", by="cli"))
+    (still,) = (await market.admin("GET", "/v1/erasures?state=waiting")).body["items"]
+    assert waiting == still, "of two who ask, the first"
 
 
 async def test_one_post_of_a_sold_lead_without_an_outcome_is_enough_to_wait(market: Market) -> None:

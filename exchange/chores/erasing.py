@@ -9,6 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from exchange import log
+from exchange.chores.indexing import Indexing
 from exchange.chores.leader import Chore
 from exchange.chores.retention import in_slices
 from exchange.ids import write_id
@@ -36,7 +37,11 @@ class Erasing:
 
     def chores(self) -> dict[str, Chore]:
         """By name, in the order they are done."""
-        return {"erase what waited": self.erase_waiting, "erase old persons": self.erase_old}
+        return {
+            "index e-mails": Indexing(self._vault).index_emails,
+            "erase what waited": self.erase_waiting,
+            "erase old persons": self.erase_old,
+        }
 
     async def erase_waiting(self, connection: Any) -> None:
         """Those whose last post has an outcome by now."""

@@ -32,8 +32,15 @@ _BREAKERS: Final = """SELECT DISTINCT y.slug, k.slug, h.call FROM (
 JOIN contract k ON k.id = h.contract_id JOIN buyer y ON y.id = k.buyer_id WHERE h.open"""
 _RETURNS: Final = """SELECT y.slug, r.status, count(*) FROM sale_return r JOIN buyer y ON y.id = r.buyer_id
 WHERE r.requested_at > now() - interval '30 days' GROUP BY 1, 2"""
-_CALLBACKS: Final = """SELECT CASE (SELECT state FROM lead WHERE id = c.lead_id) WHEN 'open' THEN 'waiting' ELSE 'due' END, count(*)
-FROM callback c WHERE c.state = 'open' GROUP BY 1"""
+# Only leads and posts that are open are asked, which few are: those that are due may be very many after a day on
+# which a seller did not answer, and are what is left of all. Who was told that it is sold waits for its other posts.
+_CALLBACKS: Final = """WITH trading AS MATERIALIZED (
+  SELECT id, false AS sold FROM lead WHERE state = 'open'
+  UNION SELECT lead_id, true FROM attempt WHERE state IN ('intent', 'unconfirmed')),
+waiting AS MATERIALIZED (SELECT count(*) AS n FROM trading t WHERE EXISTS (
+  SELECT 1 FROM callback c WHERE c.lead_id = t.id AND c.state = 'open' AND (c.told IS NOT NULL) = t.sold))
+SELECT 'waiting', n FROM waiting UNION ALL
+SELECT 'due', count(*) - (SELECT n FROM waiting) FROM callback WHERE state = 'open'"""
 _BACKENDS: Final = """SELECT coalesce(state, 'other'), count(*),
   coalesce(max(extract(epoch FROM now() - xact_start)) FILTER (WHERE pid <> pg_backend_pid()), 0)::float8
 FROM pg_stat_activity WHERE datname = current_database() GROUP BY 1"""

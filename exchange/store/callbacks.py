@@ -10,14 +10,18 @@ from exchange.store.database import Database
 from exchange.store.rows import CallbackRow, CallbackState
 
 # ruff: noqa: S608 - statements are made of our own words only
+# Rows of several leads are written in the order of their ids, as everywhere: two who write the same ones, such as
+# two workers that take over from the same dead, wait for one another and never each for the other.
 # $1: leads. Only whose seller wants to be called back; the 202 wins over what a closing told before it.
 OWE: Final = """INSERT INTO callback (lead_id, seller)
 SELECT l.id, l.seller FROM lead l JOIN document d ON d.kind = 'seller' AND d.id = l.seller
 WHERE l.id = ANY ($1::uuid[]) AND l.state <> 'gone' AND d.body->>'callback_url' IS NOT NULL
+ORDER BY l.id
 ON CONFLICT (lead_id) DO UPDATE SET told = NULL WHERE callback.state = 'open' AND callback.told IS NOT NULL"""
 # $1: leads, $7: how many posts their answers leave open; beside close_leads, in one statement with it.
 OWE_REST: Final = """INSERT INTO callback (lead_id, seller, told)
 SELECT l.id, l.seller, o.told FROM unnest($1::uuid[], $7::int[]) o(id, told) JOIN lead l ON l.id = o.id WHERE o.told > 0
+ORDER BY l.id
 ON CONFLICT (lead_id) DO NOTHING"""
 
 # There is something to tell: the lead has ended, and, to who was told that it is sold, all of its posts have.
@@ -25,13 +29,21 @@ ON CONFLICT (lead_id) DO NOTHING"""
 _TELLABLE: Final = """(SELECT l.state FROM lead l WHERE l.id = c.lead_id) <> 'open' AND (c.told IS NULL
   OR (SELECT count(*) FROM attempt a WHERE a.lead_id = c.lead_id AND a.state IN ('intent', 'unconfirmed')) = 0)"""
 # A row that is taken is due again when its taker should be done: should he die, another takes it then.
-_TAKE: Final = f"""WITH ready AS MATERIALIZED (
-  SELECT c.lead_id, c.seller, c.due_at, row_number() OVER (PARTITION BY c.seller ORDER BY c.due_at, c.lead_id) AS place
-  FROM callback c WHERE c.state = 'open' AND c.due_at <= now() AND {_TELLABLE}),
+# Each seller's are looked up by themselves, by the index: what somebody who does not answer has due is not read.
+# Who has fewest under way goes first: many who hang do not take every place before those who answer.
+_TAKE: Final = f"""WITH RECURSIVE owed AS (
+  SELECT min(seller) AS seller FROM callback WHERE state = 'open'
+  UNION ALL SELECT (SELECT min(c.seller) FROM callback c WHERE c.state = 'open' AND c.seller > o.seller)
+  FROM owed o WHERE o.seller IS NOT NULL),
+ready AS MATERIALIZED (
+  SELECT c.lead_id, c.due_at, coalesce(b.busy, 0) + row_number() OVER (PARTITION BY o.seller ORDER BY c.due_at, c.lead_id) AS place
+  FROM owed o LEFT JOIN unnest($1::int[], $2::int[]) b(seller, busy) ON b.seller = o.seller CROSS JOIN LATERAL (
+    SELECT c.lead_id, c.due_at FROM callback c
+    WHERE c.seller = o.seller AND c.state = 'open' AND c.due_at <= now() AND {_TELLABLE}
+    ORDER BY c.due_at, c.lead_id LIMIT greatest(0, $3 - coalesce(b.busy, 0))) c),
 mine AS (
   SELECT lead_id FROM callback WHERE state = 'open' AND due_at <= now() AND lead_id IN (
-    SELECT r.lead_id FROM ready r LEFT JOIN unnest($1::int[], $2::int[]) b(seller, busy) ON b.seller = r.seller
-    WHERE r.place <= $3 - coalesce(b.busy, 0) ORDER BY r.due_at, r.lead_id LIMIT $4)
+    SELECT lead_id FROM ready ORDER BY place, due_at, lead_id LIMIT $4)
   ORDER BY lead_id FOR UPDATE SKIP LOCKED)
 UPDATE callback c SET fence = c.fence + 1, tries = c.tries + 1, due_at = now() + $5 * interval '1 s'
 FROM mine WHERE c.lead_id = mine.lead_id
@@ -100,8 +112,9 @@ class Callbacks:
     async def take(
         self, busy: Mapping[int, int], per_seller: int, most: int, lease_s: float
     ) -> list[TakenCallback]:
-        """At most `most` that are due and not another's, those due longest first. `busy`: how many of a
-        seller are under way, which together with those taken are at most `per_seller`."""
+        """At most `most` that are due and not another's; of each seller those due longest first, and first
+        of all who has fewest under way. `busy`: how many of a seller those are, which together with
+        those taken are at most `per_seller`."""
         rows = await self._db.fetch(
             _TAKE, list(busy), list(busy.values()), per_seller, most, lease_s
         )

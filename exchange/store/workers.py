@@ -34,6 +34,7 @@ _TAKE_CLAIMED = """
 UPDATE attempt SET owner = $1, next_try_at = now()
 WHERE id IN (SELECT id FROM attempt WHERE owner = ANY ($2) AND state = 'unconfirmed' AND next_try_at > now()
                AND next_try_at <= now() + interval '60 s' ORDER BY id FOR UPDATE SKIP LOCKED)"""
+_OPEN_LEADS = "SELECT count(*) FROM lead WHERE owner = ANY ($1) AND state = 'open'"
 # Locked before it is asked whether they have attempts: an award in flight holds its lead shared.
 _LOCK_LEADS = """
 SELECT id FROM lead WHERE owner = ANY ($1) AND state = 'open' ORDER BY id FOR UPDATE SKIP LOCKED"""
@@ -111,6 +112,7 @@ class Workers:
             if not dead:
                 return Adopted()
             async with connection.transaction():
+                opened = await connection.fetchval(_OPEN_LEADS, dead)
                 left = [row[0] for row in await connection.fetch(_LOCK_LEADS, dead)]
                 freed = await connection.fetchval(_FREE_LEADS, left)
                 freed += await connection.fetchval(_FREE_CLAIMS, dead)
@@ -118,7 +120,9 @@ class Workers:
                 interrupted = await connection.fetch(_TAKE_INTENTS, worker, dead)
                 leads = [row[0] for row in await connection.fetch(_TAKE_LEADS, worker, left)]
                 await connection.execute(OWE, [*leads, *await _ended_last(connection, dead)])
-            await connection.execute(_FORGET, dead)
+            # Somebody was ending the others: who the dead were is known until that can be seen, and owed.
+            if opened == len(left):
+                await connection.execute(_FORGET, dead)
         return Adopted(tuple(leads), len(interrupted), freed)
 
     async def due(self, worker: int, attempt: UUID | None = None) -> list[AttemptRow]:

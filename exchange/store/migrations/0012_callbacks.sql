@@ -12,7 +12,7 @@ CREATE TABLE callback (
   last_reason text,                           -- why the last try failed; null: it did not
   last_at timestamptz,
   created_at timestamptz NOT NULL DEFAULT now());
-CREATE INDEX callback_due ON callback (due_at) WHERE state = 'open';
+CREATE INDEX callback_due ON callback (seller, due_at, lead_id) WHERE state = 'open';
 CREATE INDEX callback_of_seller ON callback (seller, created_at DESC, lead_id);
 CREATE INDEX callback_given_up ON callback (seller) WHERE state = 'given_up';
 CREATE INDEX callback_old ON callback (last_at) WHERE state <> 'open';

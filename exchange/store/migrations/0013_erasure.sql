@@ -1,4 +1,4 @@
--- Persons that are erased, or shall be. Nothing but new tables, a column of a table of one row, and two functions:
+-- Persons that are erased, or shall be. Nothing but new tables, two columns of a table of one row, and two functions:
 -- no table of the trade is locked or rewritten, and sales go on.
 
 -- One row for each lead whose person was erased, or waits for it. It outlives the person and says nothing of him:
@@ -18,6 +18,9 @@ CREATE TABLE erasure_count (                  -- how many were carried out: a sc
 
 -- Every lead up to this one is older than persons are kept: it was erased, or waits for it.
 ALTER TABLE retention ADD COLUMN persons_upto uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000';
+
+-- Leads before this one may be indexed by an e-mail address as it was spelled: they are indexed again, newest first.
+ALTER TABLE retention ADD COLUMN cased_before uuid NOT NULL DEFAULT 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
 -- Advisory lock (7006, 2), taken first: who erases a person holds it alone, and so does who copies pings into
 -- kept_ping, that none is copied as it was before; who writes a note on a return holds it shared.
