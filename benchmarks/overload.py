@@ -19,6 +19,7 @@ from benchmarks.sides import all_complaints, exchange_side, facts_of, hash_of
 _CALM: Final = 0.5  # of capacity
 _NORMAL: Final = 2.0  # times the calm's p99, or …
 _NORMAL_MS: Final = 25.0  # … so much more, whichever is larger
+_BID_SHARE: Final = 0.99  # of the offered, at least
 _FAST_MS: Final = 250.0  # a refusal, at p99
 
 
@@ -101,15 +102,19 @@ def _share(phase: Mapping[str, Any], of: str) -> float:
 
 
 def _normal_after_s(said: Mapping[str, Any], size: OverloadSize) -> float | None:
-    """Seconds from the flood's end to the end of the last quarter second that was not as in the
-    calm; None: it never was again."""
+    """Seconds from the flood's end to the end of the last second that was not as the calm: its p99
+    too long, or more than one ping in a hundred without a bid. None: it never was again."""
     calm_ms = said["phases"][0]["p99_ms"]
     if calm_ms is None:
         return None
     most_ms = max(_NORMAL * calm_ms, calm_ms + _NORMAL_MS)
     ended_s = size.calm_s + size.flood_s
-    slices = [(at, p99) for at, offered, _, p99 in said["slices"] if at >= ended_s and offered]
-    bad = [at for at, p99 in slices if p99 is None or p99 > most_ms]
+    slices = [one for one in said["slices"] if one[0] >= ended_s and one[1]]
+    bad = [
+        at
+        for at, offered, good, p99 in slices
+        if good < _BID_SHARE * offered or p99 is None or p99 > most_ms
+    ]
     if not slices or (bad and bad[-1] == slices[-1][0]):
         return None
     return bad[-1] + said["slice_s"] - ended_s if bad else 0.0

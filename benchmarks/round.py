@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-_SLICE_S: Final = 0.25  # of the open loop's time series
+_SLICE_S: Final = 1.0  # as operators look at a p99; a shorter one would be its slowest ping or two
 
 
 @dataclass(slots=True)

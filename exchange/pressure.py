@@ -5,6 +5,10 @@ what every ping has to wait decides, not how many are under way: how many are to
 fast the buyers are. While the wait stays above its target (as in CoDel, RFC 8289, a moment is no
 queue), a little less is let in than was answered lately, for that is what can be served; when it is
 below, the rate doubles within a second until it is above again, or binds nobody.
+
+A few are let in whatever the rate says: as many as are answered within a tenth of a second when
+those under way are (Little's law). They are no queue, and without them the worker would run dry each
+time the rate has fallen too far.
 """
 
 import math
@@ -18,6 +22,8 @@ _DRAIN: Final = 0.95  # of what is answered is let in while there is too much of
 _SHRINKS: Final = 0.8  # the rate, at most, from look to look
 _FORGETS: Final = 0.05  # of what it has been able to do, per second
 _GROWTH: Final = 1.0  # of the rate, per second
+_AT_HAND_S: Final = 0.1  # under way for so long is no queue
+_FEW: Final = 16  # pings that may be under way in any case
 # In pings a second: trusted with, until the worker has shown what it can; always let in, or nobody
 # would see that it is over.
 _FIRST: Final = 500.0
@@ -36,6 +42,11 @@ class Pressure:
     best: float = 0.0  # that it has been, forgotten by and by
     above_since_s: float | None = None  # since when pings wait longer than they should
     at_s: float = 0.0  # when it looked
+
+    @property
+    def free(self) -> float:
+        """So many pings may be under way, whatever the rate."""
+        return max(_FEW, self.answered * _AT_HAND_S)
 
 
 def after_look(
@@ -84,6 +95,6 @@ class Gate:
         return self._left >= 1 and self._turn < _TURN_MAX
 
     def take(self) -> None:
-        """One came in."""
-        self._left -= 1
+        """One came in, perhaps without room."""
+        self._left = max(0.0, self._left - 1)
         self._turn += 1

@@ -85,7 +85,7 @@ class HttpSettings(_Section):
     body_timeout_s: float = Field(5.0, gt=0, le=60)
     keepalive_s: float = Field(30.0, gt=0, le=600)
     drain_s: float = Field(10.0, gt=0, le=120)
-    shed_delay_ms: int = Field(30, ge=0, le=10_000)
+    shed_delay_ms: int = Field(20, ge=0, le=10_000)
 
 
 class HealthSettings(_Section):

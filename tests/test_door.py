@@ -504,9 +504,21 @@ async def test_the_valve_lets_in_as_its_pressure_says(street: Street) -> None:
     assert 20 == come_in(valve, 2.0, 50)
     assert (30, 150) == valve.take_seen()
     assert (0, 0) == valve.take_seen()
+    leave(valve, 120)
+    assert 16 == come_in(valve, 2.0, 50), "a few are no queue"
+    leave(valve, 6)
+    assert 6 == come_in(valve, 2.0, 50)
+    valve.pressure = Pressure(rate=200.0, answered=900.0)
+    assert 90 - 16 == come_in(valve, 2.0, 200), "those of a tenth of a second"
     free = Valve(0, lambda: 0.0)
     free.pressure = Pressure(rate=20.0)
     assert 1000 == come_in(free, 1.0, 1000)
+
+
+def leave(valve: Valve, count: int) -> None:
+    """So many pings have ended."""
+    for _ in range(count):
+        valve.done()
 
 
 def come_in(valve: Valve, now_s: float, come: int) -> int:

@@ -48,7 +48,11 @@ class Loop:
 
     def turn(self, come: int, since_s: float) -> float:
         """`come` pings, on average half of the last turn ago; returns how long this one takes."""
+        under_way = sum(count for count, _ in self.stages)
         passed = let_in(self.gate, self.now_s, self.pressure.rate, come)
+        while passed < come and under_way + passed < self.pressure.free:
+            self.gate.take()
+            passed += 1
         self.arrived += come
         self.refused += come - passed
         done, began_s = self.stages.pop()

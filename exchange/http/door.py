@@ -73,7 +73,7 @@ class Front:
         try:
             door.answer(ping, *await self._answered(_PINGS, work))
         finally:
-            self.valve.answered += 1
+            self.valve.done()
 
     async def serve_lead(self, lead: Usual, door: "Door") -> None:
         """Until it is answered. To be cancelled when its seller hangs up."""

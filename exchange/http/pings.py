@@ -43,9 +43,9 @@ class PingDesk:
             asking = self._read(seller, body)
             self._let_in()
             work = self._house.own(self._ping(asking, deadline, began_s, key), "ping")
+            work.add_done_callback(lambda _work: self._valve.done())
             # A seller who hangs up does not stop the auction: buyers have been asked.
             await asyncio.wait([work], timeout=deadline.left_ms(self._house.now_s()) / 1000)
-            self._valve.answered += 1
             if not work.done():
                 raise unavailable()
             return Answer(work.result())

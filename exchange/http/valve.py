@@ -19,7 +19,8 @@ class Valve:
         self._waits_s = waits_s
         self._gate = Gate()
         self.pressure = Pressure()
-        self.answered = 0  # since the last look
+        self._under_way = 0
+        self._answered = 0  # since the last look
         self.refused = 0  # not counted yet
         self.seen = 0  # not counted yet, refused or not
         self._next: asyncio.TimerHandle | None = None  # when it looks; None: nothing comes
@@ -31,13 +32,13 @@ class Valve:
         self.pressure = after_look(
             self.pressure,
             now_s=now_s,
-            answered=self.answered,
+            answered=self._answered,
             waits_s=max(now_s - due_s, self._waits_s()),
             target_s=self._target_s,
         )
-        if self.answered or self.pressure.rate < math.inf:
+        if self._answered or self.pressure.rate < math.inf:
             self._look_later()
-        self.answered = 0
+        self._answered = 0
 
     def _look_later(self) -> None:
         loop = asyncio.get_running_loop()
@@ -50,13 +51,22 @@ class Valve:
 
     def is_shut(self, now_s: float) -> bool:
         """Whether a ping that comes now is one too many."""
-        return self._target_s > 0 and not self._gate.has_room(now_s, self.pressure.rate)
+        if self._target_s == 0 or self._gate.has_room(now_s, self.pressure.rate):
+            return False
+        return self._under_way >= self.pressure.free
 
     def let_in(self) -> None:
+        """One more is under way, until it is `done`."""
         self.seen += 1
+        self._under_way += 1
         self._gate.take()
         if self._next is None and self._target_s:
             self._look_later()
+
+    def done(self) -> None:
+        """One that was let in has ended."""
+        self._under_way -= 1
+        self._answered += 1
 
     def refuse(self) -> None:
         self.seen += 1
