@@ -402,6 +402,28 @@ def test_hours_are_read_again_with_every_minute() -> None:
     assert [0, 1, 0, 1] == [len(one.eligible) for one in found]
 
 
+def test_why_there_is_no_room_is_looked_up_again_with_the_usage() -> None:
+    """The same contract, for another reason, is in the same masks."""
+    full = a_contract("c")
+    market = changed(empty(), full)
+    for reason in (SkipReason.CAP_SALES, SkipReason.CREDIT, SkipReason.CAP_SALES):
+        usage = Usage(full={full.id: reason})
+        found = check(market, Request(usage=usage))
+        assert [reason] == [one.reason for one in found.skipped]
+        assert found == check(market, Request(usage=usage))
+
+
+def test_who_is_ahead_of_the_day_is_not_when_it_has_gone_on() -> None:
+    """With the same usage: what a spread cap allows grows by itself."""
+    spread = a_contract("c", caps=(PACED,))
+    market = changed(empty(), spread)
+    usage = Usage(paced={spread.id: ((3, 10),)})
+    for hour, reasons in ((2, [SkipReason.PACED]), (20, []), (2, [SkipReason.PACED])):
+        now = datetime(2026, 11, 25, hour, tzinfo=UTC)
+        found = check(market, Request(usage=usage, now=now))
+        assert reasons == [one.reason for one in found.skipped]
+
+
 def test_a_contract_put_again_is_in_its_new_slot_only() -> None:
     """Slots are used again once nobody has them: a thousand changes need a few."""
     market = changed(empty(), *(a_contract(slug, id=n) for n, slug in enumerate(SLUGS)))

@@ -19,7 +19,7 @@ _KNOWN_MAX: Final = 4096  # masks of which the rows are remembered
 class View:
     """The contracts of one snapshot. Changed while its market is made, and by nobody afterwards."""
 
-    __slots__ = ("_held", "_index", "_known", "_room", "_rows")
+    __slots__ = ("_held", "_index", "_known", "_room", "_rows", "_told", "_usage")
 
     def __init__(self, index: Index | None = None) -> None:
         self._index = index or Index()
@@ -27,6 +27,8 @@ class View:
         self._rows: list[Row | None] = []  # by slot
         self._held = 0  # its slots
         self._known: dict[int, tuple[Row, ...]] = {}
+        self._usage: Usage | None = None
+        self._told: dict[tuple[int, int, int], tuple[Skipped, ...]] = {}  # with that usage
 
     @property
     def rows(self) -> list[Row | None]:
@@ -49,6 +51,7 @@ class View:
 
     def drop(self, slug: str) -> None:
         self._known.clear()
+        self._told.clear()
         for slot in self._index.slots.get(slug, ()):
             if slot < len(self._rows) and self._rows[slot] is not None:
                 self._rows[slot] = None
@@ -77,15 +80,17 @@ class View:
         unsuited = (held ^ retired).bit_count() - suited.bit_count()
         suited |= retired
         stopped = suited if paused else stands.stopped(asker, suited)
-        fit = left = suited ^ stopped
+        left = suited ^ stopped
+        fitting = left
         for layer in late:
-            fit = layer.left(fields, fit)
-        skipped = [_stopped(row, asker, paused) for row in self._of(stopped)]
-        skipped += [_filtered(row, fields, known) for row in self._of(left ^ fit)]
-        fit = self._with_room(fit, asker, usage, now, skipped)
-        skipped.sort(key=attrgetter("contract"))
+            fitting = layer.left(fields, fitting)
+        fit, skipped = self._with_room(fitting, asker, usage, now)
+        if stopped or late:
+            others = [_stopped(row, asker, paused) for row in self._of(stopped)]
+            others += [_filtered(row, fields, known) for row in self._of(left ^ fitting)]
+            skipped = _by_slug([*skipped, *others])
         eligible = tuple([row.contract for row in self._of(fit)])
-        return Screening(eligible, tuple(skipped), unsuited)
+        return Screening(eligible, skipped, unsuited)
 
     def _of(self, mask: int) -> tuple[Row, ...]:
         """By slug. Pings are much alike, and so are the masks they come to."""
@@ -98,22 +103,40 @@ class View:
         return found
 
     def _with_room(
-        self, fit: int, asker: Asker, usage: Usage, now: datetime, skipped: list[Skipped]
-    ) -> int:
-        """Who of the fitting is open and has room; why the others are not goes to `skipped`."""
+        self, fit: int, asker: Asker, usage: Usage, now: datetime
+    ) -> tuple[int, tuple[Skipped, ...]]:
+        """Who of the fitting is open and has room, and why the others are not or have none."""
         rows = self._rows
         closed = self._room.closed(fit, rows, now)
-        skipped += [row.closed for row in self._of(closed)]
         fit ^= closed
         if asker.test:
-            return fit
+            return fit, self._roomless(closed, 0, 0, usage)
         used_up, paced = self._room.limited(fit, rows, usage)
-        skipped += [row.skipped(usage.full[row.contract.id]) for row in self._of(used_up)]
+        ahead = 0
         for row in self._of(paced):
             if full(row.contract, usage, now) is not None:
-                skipped.append(row.skipped(SkipReason.PACED))
-                used_up |= 1 << row.slot
-        return fit ^ used_up
+                ahead |= 1 << row.slot
+        return fit ^ used_up ^ ahead, self._roomless(closed, used_up, ahead, usage)
+
+    def _roomless(self, closed: int, used_up: int, ahead: int, usage: Usage) -> tuple[Skipped, ...]:
+        """Why these have no room, by slug: remembered until the usage is another."""
+        if usage is not self._usage:
+            self._usage = usage
+            self._told.clear()
+        masks = closed, used_up, ahead
+        found = self._told.get(masks)
+        if found is None:
+            if len(self._told) >= _KNOWN_MAX:
+                self._told.clear()
+            skipped = [row.closed for row in self._of(closed)]
+            skipped += [row.skipped(usage.full[row.contract.id]) for row in self._of(used_up)]
+            skipped += [row.skipped(SkipReason.PACED) for row in self._of(ahead)]
+            found = self._told[masks] = _by_slug(skipped)
+        return found
+
+
+def _by_slug(skipped: list[Skipped]) -> tuple[Skipped, ...]:
+    return tuple(sorted(skipped, key=attrgetter("contract")))
 
 
 def _stopped(row: Row, asker: Asker, paused: bool) -> Skipped:

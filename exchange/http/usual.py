@@ -5,7 +5,8 @@ Whatever is unusual in any way is nobody's loss: it is read by aiohttp, as every
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 _START: Final = b"POST /v1/pings HTTP/1.1\r\n"
 _LEAD: Final = b"POST /v1/leads HTTP/1.1\r\n"  # as long
@@ -52,10 +53,25 @@ class Usual:
 
 def usual_request(data: bytes) -> Usual | None:
     """The request, if these bytes are exactly one: no rest of another, no part of the next."""
-    is_lead = data.startswith(_LEAD)
-    if not is_lead and not data.startswith(_START):
+    end = data.find(b"\r\n\r\n", 0, _HEAD_MAX) + 4
+    head = _usual_head(data[:end]) if end > 4 else None
+    if head is None or len(data) != end + head.length:
         return None
-    found = _FIELDS.match(data, len(_START), _HEAD_MAX)
+    return Usual(authorization=head.authorization, body=data[end:], is_lead=head.is_lead)
+
+
+class _Head(NamedTuple):
+    authorization: str
+    length: int  # of the body
+    is_lead: bool
+
+
+@lru_cache(maxsize=1024)  # a seller's heads are the same but for the length
+def _usual_head(head: bytes) -> _Head | None:
+    is_lead = head.startswith(_LEAD)
+    if not is_lead and not head.startswith(_START):
+        return None
+    found = _FIELDS.fullmatch(head, len(_START))
     if found is None:
         return None
     fields: dict[bytes, bytes] = {}
@@ -69,14 +85,10 @@ def usual_request(data: bytes) -> Usual | None:
         or fields.get(b"connection", b"keep-alive").lower() != b"keep-alive"
         or b"host" not in fields
         or not (length.isdigit() and len(length) < 8)
-        or len(data) != found.end() + int(length)
     ):
         return None
-    return Usual(
-        authorization=fields.get(b"authorization", b"").decode("latin-1"),
-        body=data[found.end() :],
-        is_lead=is_lead,
-    )
+    authorization = fields.get(b"authorization", b"").decode("latin-1")
+    return _Head(authorization, int(length), is_lead)
 
 
 class Framing:
