@@ -22,10 +22,10 @@ import orjson
 import uvloop
 
 from buyers.guard import Guard, Target
-from buyers.wire import Done, Reply
+from buyers.wire import Done, InFlight, Reply
 from exchange.deadline import Deadline
 from exchange.fields import STATES
-from exchange.house import House, InFlight
+from exchange.house import House
 from exchange.http.requests import read_ping
 from exchange.observe import Silent
 from exchange.pinging import hold_auction

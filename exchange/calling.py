@@ -16,7 +16,7 @@ from typing import Any, Final
 from buyers.envelope import write_request
 from buyers.guard import Guard, Target
 from buyers.signing import read_secret
-from buyers.wire import Reply, Wire
+from buyers.wire import Wire, one_call
 from exchange import log
 from exchange.callbacks import (
     NO_URL,
@@ -38,9 +38,7 @@ from exchange.store.postgres import PostgresStore
 from exchange.store.rows import AttemptRow, LeadRow
 
 _LOOK_EVERY_S: Final = 0.5
-_REST: Final = (
-    20.0  # times as long as a look took: a twentieth of one connection is all that is used
-)
+_REST: Final = 20.0  # times as long as a look took: a twentieth of one connection is used
 _REST_MOST_S: Final = 5.0  # whatever a look waited for; a database that was away may be back
 _AT_ONCE: Final = 64  # callbacks under way
 _PER_SELLER: Final = 4  # of one seller: who does not answer holds up his own only
@@ -179,24 +177,10 @@ class CallingBack:
         body = body_of(message.said, test=message.lead.test)
         name = webhook_id(message.said)
         payload = write_request(target, read_secret(secret), name, int(time.time()), body)
-        reply = await self._call(target, payload, pool=f"{seller.slug}/callback")
+        deadline = asyncio.get_running_loop().time() + self._settings.timeout_s
+        pool = f"{seller.slug}/callback"
+        reply = await one_call(self._wire, target, payload, pool=pool, deadline=deadline)
         return heard(reply.status, reply.failure)
-
-    async def _call(self, target: Target, payload: bytes, *, pool: str) -> Reply:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Reply] = loop.create_future()
-
-        def done(reply: Reply) -> None:
-            if not future.done():
-                future.set_result(reply)
-
-        deadline = loop.time() + self._settings.timeout_s
-        call = self._wire.send(target, payload, done, pool=pool, deadline=deadline)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            call.abandon()
-            raise
 
     async def _book(self, one: TakenCallback, message: _Message, found: Heard) -> None:
         age_s = (await self._rows.now() - message.since).total_seconds()

@@ -20,8 +20,7 @@ from buyers.guard import Target
 from buyers.messages import Bid, Missed, PingResult
 from buyers.reasons import BuyerReason
 from buyers.value import value
-from buyers.wire import Failure, Reply
-from exchange.house import InFlight, Transport
+from buyers.wire import Failure, InFlight, Reply, Transport
 
 _MISSED = {
     Failure.TIMED_OUT: BuyerReason.TIMED_OUT,

@@ -8,13 +8,13 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from buyers.contract import Contract
 from buyers.envelope import Letter
 from buyers.guard import Guard, Target, UrlRefused
-from buyers.wire import Done, Reply
+from buyers.wire import Transport
 from exchange.catalogue import EMPTY, Catalogue
 from exchange.eligibility import Usage
 from exchange.errors import Refusal, StoreUnavailable
@@ -27,29 +27,6 @@ from exchange.store.store import Store
 from exchange.vigil import Vigil
 
 T = TypeVar("T")
-
-
-class InFlight(Protocol):
-    """A call to a buyer that has not ended."""
-
-    def abandon(self) -> None: ...
-
-    def extend(self, deadline: float) -> None: ...
-
-
-class Transport(Protocol):
-    """buyers.wire.Wire, or a scripted market in simulated time."""
-
-    def send(
-        self,
-        target: Target,
-        payload: bytes,
-        done: Done,
-        *,
-        pool: str,
-        deadline: float,
-        idle_max_s: float | None = None,
-    ) -> InFlight: ...
 
 
 @dataclass(kw_only=True)
@@ -185,28 +162,3 @@ class House:
             except StoreUnavailable:
                 await asyncio.sleep(pause_s)
                 pause_s = min(1.0, pause_s * 2)
-
-    async def call(
-        self,
-        target: Target,
-        payload: bytes,
-        *,
-        pool: str,
-        deadline: float,
-        idle_max_s: float | None,
-    ) -> Reply:
-        """One call, awaited. Cancelling the waiter abandons it."""
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-
-        def done(reply: Reply) -> None:
-            if not future.done():
-                future.set_result(reply)
-
-        call = self.transport.send(
-            target, payload, done, pool=pool, deadline=deadline, idle_max_s=idle_max_s
-        )
-        try:
-            return await future
-        except asyncio.CancelledError:
-            call.abandon()
-            raise

@@ -22,7 +22,7 @@ from buyers.envelope import write_request
 from buyers.guard import Target
 from buyers.messages import Accepted, NotSent, Post, PostResult, Rejected, Unconfirmed
 from buyers.reasons import BuyerReason
-from buyers.wire import Reply, render_request
+from buyers.wire import Reply, one_call, render_request
 from exchange.fanout import missed_reason
 from exchange.house import House
 from exchange.ids import write_id
@@ -65,7 +65,8 @@ async def deliver(house: House, delivery: Delivery) -> PostResult:
     webhook_id = write_id("att", delivery.attempt_id, test=delivery.test)
     payload = write_request(target, contract.secret, webhook_id, int(house.wall_s()), body)
     house.failpoint("before_send")
-    reply = await house.call(
+    reply = await one_call(
+        house.transport,
         target,
         payload,
         pool=f"{contract.slug}/post",
@@ -115,7 +116,8 @@ async def ask_status(house: House, contract: Contract, attempt: AttemptRow) -> P
     if target is None:
         return None
     asked = _with_id(target, write_id("att", attempt.id))
-    reply = await house.call(
+    reply = await one_call(
+        house.transport,
         asked,
         render_request(asked, (), b"", method="GET", content_type=None),
         pool=f"{contract.slug}/status",

@@ -17,10 +17,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
+from buyers.wire import Transport
 from exchange.books import Snapshot, broken_invariants
 from exchange.documents import ContractDocument, canonical, returns_value
 from exchange.errors import DocumentsInvalid
-from exchange.house import House, Transport
+from exchange.house import House
 from exchange.http.access import KeyRing, StoredKeys
 from exchange.http.problems import net_under
 from exchange.http.sellers import SellerDesk

@@ -3,13 +3,21 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 from buyers.certify.values import SHOWN_MAX, Exchange, readable
 from buyers.envelope import write_request
 from buyers.guard import Target
 from buyers.signing import TOLERANCE_S
-from buyers.wire import Done, Failure, Reply, finish_request, render_head, render_request
+from buyers.wire import (
+    Failure,
+    Reply,
+    Transport,
+    finish_request,
+    one_call,
+    render_head,
+    render_request,
+)
 
 _IDLE_MAX_S: Final = 5.0  # as for posts: no connection that may just be closing
 _STALE_S: Final = TOLERANCE_S + 3300  # an hour: no clock is that wrong
@@ -17,25 +25,6 @@ _STALE_S: Final = TOLERANCE_S + 3300  # an hour: no clock is that wrong
 
 class Interrupted(Exception):
     """The transport was closed: what was seen so far says nothing of the endpoint."""
-
-
-class Underway(Protocol):
-    def abandon(self) -> None: ...
-
-
-class Sender(Protocol):
-    """buyers.wire.Wire, or the like."""
-
-    def send(
-        self,
-        target: Target,
-        payload: bytes,
-        done: Done,
-        *,
-        pool: str,
-        deadline: float,
-        idle_max_s: float | None = None,
-    ) -> Underway: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +51,7 @@ class Sent:
 class Line:
     """The way to one endpoint, one call after the other: a small server may serve only one."""
 
-    transport: Sender
+    transport: Transport
     pool: str
     key: bytes  # signs
     wall_s: Callable[[], float]  # seconds since the epoch
@@ -81,22 +70,16 @@ class Line:
         """One call, awaited for at most so long. Cancelling the waiter abandons it. Raises
         Interrupted."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Reply] = loop.create_future()
         deadline = min(loop.time() + timeout_ms / 1000, self.until_s)
         allowed_ms = max(0.0, (deadline - loop.time()) * 1000)
-
-        def done(reply: Reply) -> None:
-            if not future.done():
-                future.set_result(reply)
-
-        call = self.transport.send(
-            target, payload, done, pool=self.pool, deadline=deadline, idle_max_s=_IDLE_MAX_S
+        reply = await one_call(
+            self.transport,
+            target,
+            payload,
+            pool=self.pool,
+            deadline=deadline,
+            idle_max_s=_IDLE_MAX_S,
         )
-        try:
-            reply = await future
-        except asyncio.CancelledError:
-            call.abandon()
-            raise
         if reply.failure is Failure.CANCELLED:
             raise Interrupted
         return Sent(payload, reply, allowed_ms)

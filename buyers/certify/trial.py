@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from buyers.certify import judging
-from buyers.certify.calls import FORGED, STALE, UNSIGNED, Line, Sender, Sent, asking_for
+from buyers.certify.calls import FORGED, STALE, UNSIGNED, Line, Sent, asking_for
 from buyers.certify.values import Check, Exchange, Repeats, Report, TestLead
 from buyers.contract import Contract
 from buyers.dialects import standard_v1
@@ -14,6 +14,7 @@ from buyers.guard import Guard, Target
 from buyers.messages import Accepted, Bid, Ping, Post, PostResult, Rejected
 from buyers.money import MICROS
 from buyers.reasons import BuyerReason
+from buyers.wire import Transport
 
 LIMIT_S: Final = 120.0  # a whole certification
 PINGS: Final = 3
@@ -62,7 +63,7 @@ async def certify(
     contract: Contract,
     test_lead: TestLead,
     *,
-    transport: Sender,
+    transport: Transport,
     guard: Guard,
     wall_s: Callable[[], float],
     new_id: NewId,

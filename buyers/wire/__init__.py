@@ -10,6 +10,7 @@ from buyers.wire.call import Call
 from buyers.wire.client import Wire
 from buyers.wire.request import finish_request, render_head, render_request
 from buyers.wire.resolver import CachingResolver, Resolver
+from buyers.wire.transport import InFlight, Transport, one_call
 from buyers.wire.values import Done, Failure, Reply, WireLimits, WireStats
 
 __all__ = [
@@ -17,12 +18,15 @@ __all__ = [
     "Call",
     "Done",
     "Failure",
+    "InFlight",
     "Reply",
     "Resolver",
+    "Transport",
     "Wire",
     "WireLimits",
     "WireStats",
     "finish_request",
+    "one_call",
     "render_head",
     "render_request",
 ]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from buyers.guard import Guard
-from exchange.house import Transport
+from buyers.wire import Transport
 from exchange.http.access import Caller, Callers
 from exchange.http.callbacks import CallbackDesk
 from exchange.http.catalogue import CatalogueDesk

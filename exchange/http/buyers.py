@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from buyers.guard import Guard
-from exchange.house import Transport
+from buyers.wire import Transport
 from exchange.http.access import Caller, Callers
 from exchange.http.admin import catalogue_routes
 from exchange.http.catalogue import CatalogueDesk

@@ -17,9 +17,9 @@ from buyers.certify import Interrupted, Report, certify, endpoint_digest
 from buyers.contract import Contract
 from buyers.guard import Guard
 from buyers.signing import new_secret
+from buyers.wire import Transport
 from exchange.documents import MASK, buyer_value, contract_value
 from exchange.errors import Problem, Refusal, StoreUnavailable
-from exchange.house import Transport
 from exchange.http.problems import unavailable
 from exchange.http.requests import invalid
 from exchange.ids import new_uuid, write_id

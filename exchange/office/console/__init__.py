@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from buyers.guard import Guard
-from exchange.house import Transport
+from buyers.wire import Transport
 from exchange.office.console.drawing import Assets, load_templates
 from exchange.office.console.entering.sessions import Sessions
 from exchange.office.console.frame import CONSOLE, Console, redirect, static_pages

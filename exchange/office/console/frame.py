@@ -20,8 +20,8 @@ from aiohttp import web
 from jinja2 import Environment
 
 from buyers.guard import Guard
+from buyers.wire import Transport
 from exchange.errors import Refusal
-from exchange.house import Transport
 from exchange.office.console import noting
 from exchange.office.console.drawing import Assets
 from exchange.office.console.entering.sessions import Device, Sessions
