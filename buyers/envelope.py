@@ -16,22 +16,29 @@ class Envelope:
     __slots__ = ("_head", "_signer")
 
     def __init__(self, target: Target, key: bytes) -> None:
-        self._head = render_head(target)
+        self._head = render_head(target) + b"webhook-id: "
         self._signer = Signer(key)
 
-    def write(self, webhook_id: str, now_s: int, body: bytes) -> bytes:
-        """A whole request. A re-send keeps id and body and has a new timestamp.
+    def write(self, webhook_id: bytes, timestamp: bytes, body: bytes) -> bytes:
+        """A whole request. A re-send keeps id and body and has a new timestamp, in decimal digits.
 
-        Raises ValueError for an id that is not visible ASCII: it could become another header.
+        `webhook_id` is visible ASCII: whoever passes it on has seen to that, or it could become
+        another header.
         """
-        if not (webhook_id.isascii() and webhook_id.isprintable()):
-            raise ValueError("a webhook-id is visible ASCII")
-        name = webhook_id.encode()
-        signed = self._signer.sign(name, now_s, body)
-        # Written out in one piece: this is done for every buyer of every auction.
-        return (
-            b"%bwebhook-id: %b\r\nwebhook-timestamp: %d\r\nwebhook-signature: %b\r\n"
-            b"Content-Length: %d\r\n\r\n%b" % (self._head, name, now_s, signed, len(body), body)
+        # In one piece, and not by formats, which are slower: for every buyer of every auction.
+        return b"".join(
+            (
+                self._head,
+                webhook_id,
+                b"\r\nwebhook-timestamp: ",
+                timestamp,
+                b"\r\nwebhook-signature: ",
+                self._signer.sign(webhook_id, timestamp, body),
+                b"\r\nContent-Length: ",
+                b"%d" % len(body),
+                b"\r\n\r\n",
+                body,
+            )
         )
 
 
@@ -44,17 +51,22 @@ class Letter:
         self.contract, self.target = contract, target
         self._envelope = Envelope(target, contract.secret)
         self._start = standard_v1.ping_start(contract, seller)
-        self._suffix = f".{contract.slug}"
+        self._suffix = f".{contract.slug}".encode()
 
-    def ping(self, ping_id: str, now_s: int, deadline_ms: int, rest: bytes) -> bytes:
+    def ping(self, ping_id: bytes, timestamp: bytes, deadline_ms: int, rest: bytes) -> bytes:
         """A whole request. `rest` is what `standard_v1.ping_rest` says to everyone asked."""
         body = standard_v1.write_ping(self._start, deadline_ms, rest)
-        return self._envelope.write(ping_id + self._suffix, now_s, body)
+        return self._envelope.write(ping_id + self._suffix, timestamp, body)
 
 
 def write_request(target: Target, key: bytes, webhook_id: str, now_s: int, body: bytes) -> bytes:
-    """As `Envelope.write`, for who writes now and then."""
-    return _envelope(target, key).write(webhook_id, now_s, body)
+    """As `Envelope.write`, for who writes now and then.
+
+    Raises ValueError for an id that is not visible ASCII: it could become another header.
+    """
+    if not (webhook_id.isascii() and webhook_id.isprintable()):
+        raise ValueError("a webhook-id is visible ASCII")
+    return _envelope(target, key).write(webhook_id.encode(), b"%d" % now_s, body)
 
 
 @lru_cache(maxsize=10_000)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from buyers.reasons import BuyerReason
-from buyers.value import value
+from buyers.value import maker, value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +55,7 @@ class Missed:
 
 
 PingResult = Bid | NoBid | Invalid | Missed
+make_bid = maker(Bid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

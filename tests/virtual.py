@@ -132,7 +132,15 @@ class ScriptedTransport:
             call.answered_ms = now_ms()
             took_ms = round(call.answered_ms - call.sent_ms, 6)
             written = says.failure is not Failure.UNREACHABLE
-            done(Reply(says.status, says.body, says.failure, written=written, elapsed_ms=took_ms))
+            done(
+                Reply(
+                    status=says.status,
+                    body=says.body,
+                    failure=says.failure,
+                    written=written,
+                    elapsed_ms=took_ms,
+                )
+            )
 
         if says.after_ms == 0:
             answer()

@@ -8,7 +8,6 @@ from buyers import strict_json
 from buyers.contract import Contract
 from buyers.messages import (
     Accepted,
-    Bid,
     Invalid,
     Missed,
     NoBid,
@@ -18,6 +17,7 @@ from buyers.messages import (
     PostResult,
     Rejected,
     Unconfirmed,
+    make_bid,
 )
 from buyers.money import MoneyInvalid, format_micros, parse_micros
 from buyers.reasons import BuyerReason
@@ -108,7 +108,7 @@ def _read_price(
     bid_id = answer.get("bid_id")
     if bid_id is not None and not _is_name(bid_id):
         return Missed(reason=BuyerReason.GARBLED, elapsed_ms=elapsed_ms, status=200)
-    return Bid(
+    return make_bid(
         price_micros=price,
         bid_id=None if bid_id is None else str(bid_id),
         expires_in_s=None if expires is None else int(expires),

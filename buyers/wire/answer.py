@@ -77,7 +77,7 @@ class AnswerReader:
             data = data[: self._room]
         self._room = room
         if self.status is None:
-            self._keep(data)
+            self._raw = self._joined(data) if self._raw else data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
@@ -100,13 +100,11 @@ class AnswerReader:
         """Drops the parser, which refers to us: without the cycle nothing is left to collect."""
         del self._parser
 
-    def _keep(self, data: bytes) -> None:
-        """Most heads come in one piece, which need not be copied."""
-        raw = self._raw
-        if isinstance(raw, bytearray):
-            raw += data
-        else:
-            self._raw = bytearray(raw + data) if raw else data
+    def _joined(self, data: bytes) -> bytearray:
+        """The head so far with more of it. Most come in one piece, which need not be copied."""
+        raw = self._raw if isinstance(self._raw, bytearray) else bytearray(self._raw)
+        raw += data
+        return raw
 
     def _unfinished(self) -> Failure | None:
         """Why an answer that is not complete yet is not waited for; None if it may go on.

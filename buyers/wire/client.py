@@ -8,7 +8,7 @@ import ssl
 from functools import partial
 
 from buyers.guard import Guard, Target
-from buyers.wire.call import Call
+from buyers.wire.call import Call, make_call
 from buyers.wire.dial import Dialler
 from buyers.wire.pool import Pool
 from buyers.wire.resolver import CachingResolver, Resolver
@@ -70,14 +70,18 @@ class Wire:
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
         now = loop.time()
+        counters = self._counters
+        counters.in_flight += 1
+        call = make_call(
+            loop=loop, pool=None, counters=counters, payload=payload, done=done, started=now
+        )
         if self._closed or deadline <= now:
-            call = Call(loop, None, self._counters, payload, done, now)
             loop.call_soon(call.fail, Failure.CANCELLED if self._closed else Failure.TIMED_OUT)
             return call
         home = self._last_used.get(pool)
         if home is None or home.target is not target:
             home = self._pool(loop, pool, target)
-        call = Call(loop, home, self._counters, payload, done, now)
+        call.pool = home
         if deadline != math.inf:
             call.extend(deadline)
         home.start(call, idle_max_s)

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+
+from buyers.value import maker, value
 
 
 class Failure(StrEnum):
@@ -21,14 +22,18 @@ class Failure(StrEnum):
     CANCELLED = "cancelled"  # the wire was closed
 
 
-class Reply(NamedTuple):
-    """The one result of a call. (A frozen dataclass takes twice as long to make.)"""
+@value
+class Reply:
+    """The one result of a call."""
 
     status: int | None  # None: no complete head was read
     body: bytes  # b"" unless complete and within the cap
     failure: Failure | None  # None: a complete answer was read
     written: bool  # True as soon as one byte of the request may have left for the buyer
     elapsed_ms: float  # from send to end, on the loop's clock
+
+
+make_reply = maker(Reply)
 
 
 Done = Callable[[Reply], None]

@@ -138,7 +138,16 @@ class Flight:
         if self._timer is not None:
             self._timer.cancel()
         if done is not None:
-            done(Reply(status, body, failure, written, (self._loop.time() - self._began) * 1000))
+            elapsed_ms = (self._loop.time() - self._began) * 1000
+            done(
+                Reply(
+                    status=status,
+                    body=body,
+                    failure=failure,
+                    written=written,
+                    elapsed_ms=elapsed_ms,
+                )
+            )
 
 
 def read_request(payload: bytes) -> tuple[str, str, dict[str, str], bytes]:
