@@ -27,6 +27,7 @@ from exchange.http.door import Front
 from exchange.http.problems import json_response, net_under
 from exchange.http.sellers import SellerDesk
 from exchange.http.valve import Valve
+from exchange.huge_pages import keep_gathering
 from exchange.metrics import Metrics, count_as
 from exchange.observe import Observer
 from exchange.process import Orders, run_child, say_ready
@@ -121,6 +122,7 @@ class Worker:
             asyncio.create_task(refresh_usage(self.house.look_at_usage, broke), name="usage"),
             asyncio.create_task(self._vitals(), name="vitals"),
             asyncio.create_task(self.hearsay.run(), name="health"),
+            asyncio.create_task(keep_gathering(), name="huge pages"),
         ]
         runner = web.AppRunner(
             self.application(), access_log=None, handler_cancellation=True, shutdown_timeout=1

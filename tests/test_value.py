@@ -39,7 +39,7 @@ def test_it_takes_what_the_class_takes() -> None:
     with pytest.raises(TypeError, match="colour"):
         make_quantity(amount=3, colour="red")  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="positional"):
-        make_quantity("g", 3)  # type: ignore[misc]
+        make_quantity("g", 3)  # type: ignore[call-arg]
 
 
 def test_a_plain_dataclass_takes_places_too() -> None:

@@ -193,3 +193,45 @@ def test_a_reader_used_again_is_as_good_as_new(told: list[bytes]) -> None:
         assert (new.status, new.failure, new.body) == (used.status, used.failure, used.body)
         if not used.reusable:
             break
+
+
+@settings(max_examples=500)
+@given(heads, st.lists(st.sampled_from([*BODIES, b"ho", b"hihi", b""]), min_size=2, max_size=5))
+def test_the_same_head_again_is_read_as_the_first_time(head: bytes, bodies: list[bytes]) -> None:
+    """Though the parser is not asked again: whatever follows it, and whatever its framing."""
+    used = AnswerReader(LIMITS)
+    for body in bodies:
+        used.reset()
+        used.feed(head + body)
+        new = AnswerReader(LIMITS)
+        new.feed(head + body)
+        assert (new.status, new.failure, new.complete, new.reusable, new.body) == (
+            used.status,
+            used.failure,
+            used.complete,
+            used.reusable,
+            used.body,
+        )
+        if not used.reusable:
+            break
+
+
+def test_a_head_that_is_known_costs_no_parsing() -> None:
+    reader = AnswerReader(LIMITS)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+    reader.feed(head + b"hi")
+    reader.close()  # there is no parser any more
+    for body in (b"ho", b"ha"):
+        reader.reset()
+        reader.feed(head + body)
+        assert (reader.complete, reader.reusable, reader.body) == (True, True, body)
+
+
+def test_a_known_head_in_the_middle_of_an_answer_is_none() -> None:
+    known = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+    reader = AnswerReader(LIMITS)
+    reader.feed(known)
+    reader.reset()
+    reader.feed(b"HT")
+    reader.feed(known)
+    assert (reader.complete, reader.failure) == (False, Failure.GARBLED)

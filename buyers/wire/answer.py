@@ -5,6 +5,9 @@ folded headers and bad chunks are refused there. It is given no callback for hea
 into Python for each header of each answer costs more than everything else here. The few answers of
 which we must know a header (chunked, unfinished, interim, until close) have it looked up in the raw
 head, which llhttp has by then found to be well formed.
+
+A server that answers often says the same head again and again, Content-Length and the second in Date
+included: what llhttp has said of it, it would say again, and it is not asked.
 """
 
 from typing import Final, NoReturn
@@ -32,6 +35,9 @@ class AnswerReader:
         "_head_at",
         "_informational",
         "_judged",
+        "_known_head",
+        "_known_size",
+        "_known_status",
         "_limits",
         "_parser",
         "_pieces",
@@ -46,6 +52,11 @@ class AnswerReader:
 
     def __init__(self, limits: WireLimits) -> None:
         self._limits = limits
+        self._known_head = (
+            b""  # of an answer that came whole, with a length, and kept the connection
+        )
+        self._known_size = -1  # of all of it; -1: none yet
+        self._known_status: int | None = None
         self.reset()
         self._parser = httptools.HttpResponseParser(self)
 
@@ -72,6 +83,13 @@ class AnswerReader:
 
     def feed(self, data: bytes) -> None:
         """Takes what arrived. Never raises for what the buyer sent."""
+        head = self._known_head
+        if len(data) == self._known_size and not self._raw and data.startswith(head):
+            self.status = self._known_status
+            self._raw = data
+            self._pieces.append(data[len(head) :])
+            self.complete = self.reusable = True
+            return
         room = self._room - len(data)
         if room < 0:
             data = data[: self._room]
@@ -88,8 +106,18 @@ class AnswerReader:
             self.reusable = False
             if not self.complete:
                 self.failure = self.failure or Failure.GARBLED
-        if not self.complete and self.failure is None:
+        if self.reusable and self._raw is data:
+            self._remember(data)
+        elif not self.complete and self.failure is None:
             self.failure = self._unfinished()
+
+    def _remember(self, answer: bytes) -> None:
+        """One that came in one piece: unless it is chunked, or another stands before it, what its
+        head says of it is true of every answer with this head."""
+        end = answer.index(b"\r\n\r\n") + 4
+        if end + self._size == len(answer):
+            self._known_head, self._known_size = answer[:end], len(answer)
+            self._known_status = self.status
 
     def feed_eof(self) -> None:
         """The buyer has closed its side: that is the end of a body without any length."""
