@@ -127,8 +127,8 @@ class Storyteller:
         )  # fmt: skip
         took = [result.elapsed_ms or 0 for _, result in results]
         return Auction(
-            ping_id=PING, asking=asking, catalogue_version=self._catalogue.version, screening=screening,
-            results=results, offers=offers, rules=rules, ranking=rank(offers, rules),
+            ping_id=PING, asking=asking, catalogue_version=self._catalogue.version,
+            shown=orjson.dumps(asking.ping_fields), screening=screening, results=results, offers=offers, rules=rules, ranking=rank(offers, rules),
             waterfall=len(screening.eligible) > len(asked), window_ms=500, elapsed_ms=max(took, default=0) + 1.5,
         )  # fmt: skip
 

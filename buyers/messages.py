@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from buyers.reasons import BuyerReason
 from buyers.value import maker, value
 
@@ -16,7 +18,7 @@ class Ping:
     sub_id: str | None
     bid_valid_s: int  # how long the seller may take to post
     test: bool
-    fields: dict[str, Any]  # ping-stage fields only
+    fields: dict[str, Any] | orjson.Fragment  # ping-stage fields only, or their JSON
 
 
 @value

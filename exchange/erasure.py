@@ -70,7 +70,10 @@ def _listed(record: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {name: [_unsaid(one) for one in record[name]]} if name in record else {}
 
 
-def _unsaid(said: dict[str, Any]) -> dict[str, Any]:
+def _unsaid(said: Any) -> Any:
+    """Of an object, or of a row that has one in it."""
+    if isinstance(said, list):
+        return [_unsaid(one) if isinstance(one, dict) else one for one in said]
     return {name: value for name, value in said.items() if name not in _SAID}
 
 

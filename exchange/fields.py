@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Final, Literal, LiteralString
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, PlainValidator, StrictBool
 from pydantic import Field as Limits
@@ -35,8 +35,8 @@ _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _CLOCK = r"[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)"
 _DATETIME: Final = re.compile(_DATE.pattern + _CLOCK, re.ASCII)
 _ZIP: Final = re.compile(r"(\d{5})(-?\d{4})?", re.ASCII)
-_URL: Final = re.compile(
-    r"https?://(\[[0-9a-f:.]+\]|\w[\w.-]*)(:\d{1,5})?([/?#]\S*)?", re.IGNORECASE
+_URL: Final = re.compile(  # as it begins
+    r"(?i:https?://)(\[(?i:[0-9a-f:.]+)\]|\w[\w.-]*)(:\d{1,5})?(?=[/?#]|\Z)"
 )
 
 
@@ -132,7 +132,7 @@ def _read_bound(field: Field, bound: int | str | None, default: int | None) -> A
     if bound is None:
         return default
     if field.type in _ORDERED:
-        return _ORDERED[field.type][0](bound)
+        return _ORDERED[field.type](bound)[0]
     if not isinstance(bound, int) or abs(bound) > _INTEGER_MAX:
         raise PydanticCustomError("invalid_type", "must be an integer")
     if field.type != "integer" and bound < 0:
@@ -182,19 +182,19 @@ def _array(field: Field) -> CoreSchema:
 
 
 def _ordered(field: Field) -> CoreSchema:
-    read, write = _ORDERED[field.type]
+    read = _ORDERED[field.type]
     low, high = bounds_of(field)
 
     def check(value: object) -> str:
-        found = read(value)
+        found, text = read(value)
         if (low is not None and found < low) or (high is not None and found > high):
             raise PydanticCustomError("out_of_range", "is outside the range of this field")
-        return write(found)
+        return text
 
     return cs.no_info_plain_validator_function(check)
 
 
-def _read_decimal(value: object) -> Decimal:
+def _decimal(value: object) -> tuple[Decimal, str]:
     if isinstance(value, bool) or not isinstance(value, (str, int, float, Decimal)):
         raise PydanticCustomError("invalid_type", "must be a decimal text or a number")
     if isinstance(value, int) and abs(value) > _DECIMAL_MAX:  # str() of a huge int raises
@@ -203,31 +203,44 @@ def _read_decimal(value: object) -> Decimal:
     if len(text) > _DECIMAL_DIGITS or not _DECIMAL.fullmatch(text):
         raise PydanticCustomError("bad_format", "must be a decimal such as 12.50")
     found = Decimal(text)
-    if abs(found) > _DECIMAL_MAX or len(f"{found:f}") > _DECIMAL_DIGITS:
-        raise PydanticCustomError("out_of_range", "has too many digits")
-    return found
-
-
-def _write_decimal(found: Decimal) -> str:
     text = f"{found:f}"
+    if abs(found) > _DECIMAL_MAX or len(text) > _DECIMAL_DIGITS:
+        raise PydanticCustomError("out_of_range", "has too many digits")
     text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text in {"-0", ""} else text
+    return found, "0" if text in {"-0", ""} else text
 
 
-def _dated(value: object, pattern: re.Pattern[str], message: LiteralString) -> datetime:
-    if not isinstance(value, str):
-        raise PydanticCustomError("invalid_type", "must be text")
+def _date(value: object) -> tuple[date, str]:
+    text = _stripped(value)
     try:
-        found = datetime.fromisoformat(value.strip().upper())  # reads more than the pattern
-        if pattern.fullmatch(value.strip()):
-            return found.astimezone(UTC) if found.tzinfo else found
+        found = date.fromisoformat(text)  # reads more than the pattern
+        if _DATE.fullmatch(text):
+            return found, text
+    except ValueError:  # the 30th of February
+        pass
+    raise PydanticCustomError("bad_format", "must be like 2026-01-31")
+
+
+def _datetime(value: object) -> tuple[datetime, str]:
+    text = _stripped(value)
+    try:
+        found = datetime.fromisoformat(text.upper())  # reads more than the pattern
+        if _DATETIME.fullmatch(text):
+            found = found.astimezone(UTC)
+            return found, found.replace(tzinfo=None).isoformat() + "Z"
     except (ValueError, OverflowError):  # the 30th of February; a day before year 1
         pass
-    raise PydanticCustomError("bad_format", message)
+    raise PydanticCustomError("bad_format", "must be RFC 3339, like 2026-01-31T09:30:00Z")
+
+
+def _stripped(value: object) -> str:
+    if not isinstance(value, str):
+        raise PydanticCustomError("invalid_type", "must be text")
+    return value.strip()
 
 
 def _clean(text: str) -> str:
-    if _CONTROL.search(text):
+    if not text.isprintable() and _CONTROL.search(text):  # printable texts have none
         raise PydanticCustomError("bad_format", "must not hold control characters")
     return text
 
@@ -263,7 +276,7 @@ def _ip(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    if not _URL.fullmatch(text):
+    if not _URL.match(text) or text.split() != [text]:  # there is a blank in it
         raise ValueError
     return _clean(text)
 
@@ -294,15 +307,10 @@ def _phone(field: Field) -> CoreSchema:
     return _form(40, read, "a phone number such as +12125550123")(field)
 
 
-# How a type is read for comparing, and written into values.
-_ORDERED: Final[dict[str, tuple[Callable[[object], Any], Callable[[Any], str]]]] = {
-    "decimal": (_read_decimal, _write_decimal),
-    "date": (lambda raw: _dated(raw, _DATE, "must be like 2026-01-31").date(), date.isoformat),
-    "datetime": (
-        lambda raw: _dated(raw, _DATETIME, "must be RFC 3339, like 2026-01-31T09:30:00Z"),
-        lambda found: found.replace(tzinfo=None).isoformat() + "Z",
-    ),
-}
+# A value as it is compared, and as it is written into values.
+_ORDERED: Final[dict[str, Callable[[object], tuple[Any, str]]]] = {
+    "decimal": _decimal, "date": _date, "datetime": _datetime,
+}  # fmt: skip
 _SCHEMAS: Final[dict[str, Callable[[Field], CoreSchema]]] = {
     "string": _string,
     "integer": _integer,

@@ -1,6 +1,6 @@
 """What a seller asks, as values: a ping's question and a lead to be sold."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -11,10 +11,14 @@ from buyers.value import value
 from exchange.auction import Offer, Ranking, Rules
 from exchange.catalogue import Catalogue, Market
 from exchange.deadline import Deadline
-from exchange.eligibility import Asker, Screening, Skipped
+from exchange.eligibility import Asker, Screening, Skipped, make_asker
 from exchange.reasons import AuctionReason
 from exchange.sellers import Seller
 from exchange.store.rows import AttemptState
+
+
+def _all(_name: str) -> bool:
+    return True
 
 
 @value
@@ -34,11 +38,12 @@ class Asking:
 
     @property
     def asker(self) -> Asker:
-        return Asker(seller=self.seller.slug, excluded=self.excluded, test=self.test)
+        return make_asker(seller=self.seller.slug, excluded=self.excluded, test=self.test)
 
-    def known(self, name: str) -> bool:
-        """Whether a filter on this field can be judged now; what cannot is left to the post."""
-        return self.whole or name in self.market.checks.ping_field_names
+    @property
+    def known(self) -> Callable[[str], bool]:
+        """Whether a filter on a field can be judged now; what cannot is left to the post."""
+        return _all if self.whole else self.market.checks.ping_field_names.__contains__
 
     @property
     def ping_fields(self) -> dict[str, Any]:
@@ -56,6 +61,7 @@ class Auction:
     ping_id: UUID
     asking: Asking
     catalogue_version: int
+    shown: bytes  # the ping's fields as everybody asked was shown them: JSON
     screening: Screening
     results: tuple[tuple[Contract, PingResult], ...]  # everyone asked, in the order asked
     offers: tuple[Offer, ...]  # usable bids and fixed prices

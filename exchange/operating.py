@@ -11,6 +11,7 @@ from buyers.money import format_micros
 from exchange.books import broken_invariants, overdue
 from exchange.errors import ExchangeError
 from exchange.ids import read_id, write_id
+from exchange.receipt import read
 from exchange.replay import replay_ping, replay_price
 from exchange.resolving import attempt_meant, book_word
 from exchange.settings import Settings
@@ -84,7 +85,7 @@ async def verify(dsn: str) -> tuple[list[str], str]:
     receipts = await read_receipts(dsn, _REPLAYED)
     broken = [*broken_invariants(snapshot), *overdue(snapshot)]
     for raw in receipts.pings:
-        broken += replay_ping(orjson.loads(raw))
+        broken += replay_ping(read(raw))
     for lead_id, contract, price, request in receipts.prices:
         broken += replay_price(write_id("lead", lead_id), contract, price, orjson.loads(request))
     counted = (

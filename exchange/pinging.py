@@ -5,6 +5,8 @@ from functools import partial
 from typing import Final
 from uuid import UUID
 
+import orjson
+
 from buyers.contract import Contract
 from buyers.dialects import standard_v1
 from buyers.messages import Bid, Missed, Ping, PingResult
@@ -32,14 +34,16 @@ async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auct
     market = asking.market
     screening = _screen(house, asking)
     tier = market.plan.auction
-    stands = [c for c in screening.eligible if tier is not None and market.plan.tier_of(c) is tier]
+    stands = market.plan.in_auction(screening.eligible)
     well, unwell = (stands, []) if asking.test else house.vigil.admit(stands, ping_text)
-    asked = [contract for contract in well if contract.is_pinged]
+    fixed = [contract for contract in well if not contract.is_pinged]
+    asked = [contract for contract in well if contract.is_pinged] if fixed else well
     asked, limited = (asked, []) if asking.test else await _admit(house, asked)
     window_ms = deadline.left_ms(house.now_s())
     if tier is not None:
         window_ms = min(window_ms, tier.window_ms)
-    questions = _questions(house, asking, ping_text, asked, window_ms)
+    shown = orjson.dumps(asking.ping_fields)  # once, for everybody asked and for the receipt
+    questions = _questions(house, asking, ping_text, shown, asked, window_ms)
     results = await ask_all(
         questions,
         transport=house.transport,
@@ -50,12 +54,13 @@ async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auct
     told = tuple(zip(asked, results, strict=True))
     if not asking.test:
         house.vigil.pinged(told, window_ms, tier.window_ms if tier is not None else window_ms)
-    offers = _offers(told, [contract for contract in well if not contract.is_pinged])
+    offers = _offers(told, fixed)
     rules = _rules(asking, ping_text)
     return Auction(
         ping_id=ping_id,
         asking=asking,
         catalogue_version=asking.catalogue.version,
+        shown=shown,
         screening=_also_skipped(screening, (*unwell, *limited)),
         results=told,
         offers=offers,
@@ -104,7 +109,12 @@ def _screen(house: House, asking: Asking) -> Screening:
 
 
 def _questions(
-    house: House, asking: Asking, ping_id: str, asked: list[Contract], window_ms: float
+    house: House,
+    asking: Asking,
+    ping_id: str,
+    shown: bytes,
+    asked: list[Contract],
+    window_ms: float,
 ) -> list[Question]:
     ping = Ping(
         ping_id=ping_id,
@@ -112,7 +122,7 @@ def _questions(
         sub_id=asking.sub_id,
         bid_valid_s=house.settings.ping.quote_ttl_s,
         test=asking.test,
-        fields=asking.ping_fields,
+        fields=orjson.Fragment(shown),
     )
     rest = standard_v1.ping_rest(ping)
     id_, timestamp = ping_id.encode(), b"%d" % int(house.wall_s())

@@ -1,7 +1,7 @@
 """A vertical's plan: its auction, then the waterfall's tiers, and the order inside each tier."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -42,6 +42,13 @@ class Plan:
     @property
     def waterfall(self) -> tuple[Tier, ...]:
         return self.tiers[1:] if self.auction else self.tiers
+
+    def in_auction(self, contracts: Iterable[Contract]) -> list[Contract]:
+        """Those that stand in the auction tier, as `tier_of` says; in their order."""
+        if self.auction is None:
+            return []
+        name = self.auction.name
+        return [contract for contract in contracts if contract.tier == name]
 
     def tier_of(self, contract: Contract) -> Tier | None:
         """The tier a contract stands in; None when the plan has none for it."""

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
@@ -14,6 +13,7 @@ from rich.text import Text
 from buyers.money import format_micros
 from exchange.demo import Outcome
 from exchange.ids import read_id
+from exchange.receipt import read
 from exchange.store.postgres import PostgresStore
 
 _ROWS = 18
@@ -76,8 +76,8 @@ async def _receipts(
     ping = await store.ping(ping_ids[0]) if ping_ids else None
     lead = await store.lead(lead_ids[0]) if lead_ids else None
     return (
-        orjson.loads(ping.row.receipt) if ping else {},
-        orjson.loads(lead.receipt) if lead and lead.receipt else {},
+        read(ping.row.receipt) if ping else {},
+        read(lead.receipt) if lead and lead.receipt else {},
     )
 
 

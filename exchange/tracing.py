@@ -10,7 +10,7 @@ No personal data: names of contracts, outcomes, reasons, times.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -93,16 +93,17 @@ class Tracer(Silent):
         for one in receipt["asked"]:
             self._asked(within, began_ns, one)
 
-    def _asked(self, within: Context, began_ns: int, one: Mapping[str, Any]) -> None:
+    def _asked(self, within: Context, began_ns: int, one: Sequence[Any]) -> None:
+        contract, _, buyer, ms, result, reason, _ = one
         told = {
-            "exchange.contract": one["contract"],
-            "exchange.buyer": one["buyer"],
-            "exchange.result": one["result"],
-            "exchange.reason": one["reason"] or "",
+            "exchange.contract": contract,
+            "exchange.buyer": buyer,
+            "exchange.result": result,
+            "exchange.reason": reason or "",
         }
-        ended_ns = began_ns + _ns(one["ms"])
-        failed = one["result"] in {"missed", "invalid"}
-        self._span(f"ask {one['contract']}", within, began_ns, ended_ns, told, failed=failed)
+        ended_ns = began_ns + _ns(ms)
+        failed = result in {"missed", "invalid"}
+        self._span(f"ask {contract}", within, began_ns, ended_ns, told, failed=failed)
 
     def closed(self, record: Mapping[str, Any]) -> None:
         ping = self._chosen(record["ping_id"])

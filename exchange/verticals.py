@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic import Field as Limits
@@ -61,8 +61,7 @@ class Vertical:
     fields: tuple[Field, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """Normalised JSON-ready values; empty if there is any problem."""
 
     values: dict[str, object]
@@ -87,7 +86,7 @@ class FieldChecks:
 
     def ping(self, raw: Mapping[str, object]) -> Checked:
         """Ping-stage fields only; personal data is a problem, or dropped if the vertical says so."""
-        if not isinstance(raw, Mapping) or self.post_field_names.isdisjoint(raw):
+        if not isinstance(raw, dict) or self.post_field_names.isdisjoint(raw):
             return _judge(self._ping, self._ping_rules, raw)
         kept = {name: value for name, value in raw.items() if name not in self.post_field_names}
         checked = _judge(self._ping, self._ping_rules, kept)

@@ -176,10 +176,11 @@ class Vigil:
         """An auction's results. `given_ms` is what this auction's window was, `tier_ms` what the plan
         would have it be."""
         now_s, known = self._now_s(), self.watched[Call.PING]
+        since_s = now_s - _GATHERED_S
         for contract, result in told:
             watched = known.get(contract.id)
-            gathers = watched is not None and watched.good and now_s - watched.good_s < _GATHERED_S
-            if watched is not None and gathers and not isinstance(result, Missed):
+            gathers = watched is not None and watched.good and watched.good_s > since_s
+            if watched is not None and gathers and type(result) is not Missed:
                 watched.good += 1
                 continue
             own_ms = contract.endpoint.ping_timeout_ms

@@ -4,9 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from exchange.ids import read_id
+from exchange.receipt import read
 from exchange.store.postgres import PostgresStore
 from exchange.store.rows import LeadRow
 from exchange.story import Booked, Story, tell
@@ -32,7 +31,7 @@ async def find_story(
         return None
     if lead is None and ping.lead_id is not None:
         lead = await store.lead(ping.lead_id)
-    record = await recall(orjson.loads(ping.row.receipt))
+    record = await recall(read(ping.row.receipt))
     attempts = await store.attempts(lead.id) if lead else []
     late = await store.late_bids(ping_id)
     booked = await look_up(lead.id if lead else UUID(int=0), record) if look_up else None

@@ -24,6 +24,7 @@ from exchange.http.buyers import BuyerDesk
 from exchange.http.problems import net_under
 from exchange.ids import new_uuid, write_id
 from exchange.observe import Silent
+from exchange.receipt import VERSION
 from exchange.sealing import Vault
 from exchange.settings import HttpSettings
 from exchange.store.catalogue import load_catalogue
@@ -129,10 +130,10 @@ class Offices:
         seller = (await self.catalogue()).sellers_by_slug["roofquotes"].id
         ping, lead = self._uuid(), self._uuid()
         receipt = {
-            "ping_id": write_id("ping", ping), "currency": "USD", "floor": 2 * MICROS,
+            "v": VERSION, "ping_id": write_id("ping", ping), "currency": "USD", "floor": 2 * MICROS,
             "rules": {"margin_ppm": 200_000, "margin_fixed": 0, "floor": 0, "second_price": False},
-            "asked": [{"contract": "acme-1", "result": "bid", "price": 10 * MICROS}],
-            "offers": [{"contract": "acme-1", "price": 10 * MICROS, "adjustment": MICROS, "min": 0}],
+            "asked": [["acme-1", 1, "acme", 5.0, "bid", None, 10 * MICROS]],
+            "offers": [], "ranking": [], "winning": 0, "skipped": [],
             "fields": {"state": "TX", "price": 7}, "answer": {"outcome": "bid", "price": "8.00"},
         }  # fmt: skip
         row = PingRow(

@@ -5,6 +5,7 @@ import re
 import secrets
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -165,6 +166,74 @@ async def test_a_ping_before_its_day_is_made_moves_into_it(
     assert len(await make_days(sql)) == 2
     assert await table_of(pg, now) == f"ping_{day:%Y%m%d}"
     assert await found(pg.store(), now) == [True]
+
+
+# --- receipts in their rows -------------------------------------------------------------------------
+
+_INLINE = (
+    "SELECT relname FROM pg_class WHERE 'toast_tuple_target=4080' = ANY (reloptions) ORDER BY 1"
+)
+_PLAIN = "SELECT attstorage = 'e' FROM pg_attribute WHERE attrelid = 'ping'::regclass AND attname = 'receipt'"
+
+
+async def in_line(pg: PostgresBooks) -> list[str]:
+    return [row[0] for row in await pg.sql.fetch(_INLINE)]
+
+
+async def test_a_receipt_stays_in_its_row_where_it_is_not_compressed(pg: PostgresBooks) -> None:
+    """Every partition is told so, whenever it was made; with lz4 none is."""
+    plain = await pg.sql.fetchval(_PLAIN)
+    days = [f"ping_{day:%Y%m%d}" for day in await days_of(pg.sql, "ping")]
+    assert await in_line(pg) == ([*days, "ping_default"] if plain else [])
+    old = await an_old_day(pg, 40)
+    assert (f"ping_{old:%Y%m%d}" in await in_line(pg)) is plain
+    changed = "EXTENDED" if plain else "EXTERNAL"
+    await pg.sql.execute(f"ALTER TABLE ping ALTER receipt SET STORAGE {changed}")
+    older = await an_old_day(pg, 50)
+    assert (f"ping_{older:%Y%m%d}" in await in_line(pg)) is not plain
+
+
+async def test_two_receipts_of_nearly_4_kb_share_a_page(pg: PostgresBooks) -> None:
+    """Nothing of them lies elsewhere, until a receipt is longer than half of a page."""
+    if not await pg.sql.fetchval(_PLAIN):
+        pytest.skip("this server compresses receipts")
+    day = await today(pg.sql)
+    elsewhere = f"""SELECT pg_relation_size('ping_{day:%Y%m%d}'), pg_relation_size(reltoastrelid) > 0
+FROM pg_class WHERE oid = 'ping_{day:%Y%m%d}'::regclass"""
+    for size, expected in ((3900, (8192, False)), (4100, (8192 * 2, True))):
+        for _ in range(2):
+            ping = replace(a_ping(id_of(day)), receipt=secrets.token_bytes(size))
+            await pg.store().put_ping(ping)
+            kept = await pg.store().ping(ping.id)
+            assert kept is not None
+            assert kept.row == ping
+        assert tuple(await pg.sql.fetchrow(elsewhere)) == expected
+
+
+async def test_the_days_of_an_older_exchange_are_told_too(
+    postgres_dsn: str, tmp_path: Path
+) -> None:
+    for file in MIGRATIONS.glob("00*.sql"):
+        if file.name < "0014":
+            shutil.copy(file, tmp_path)
+    owner = await asyncpg.connect(postgres_dsn)
+    await owner.execute("CREATE DATABASE older_days")
+    dsn = dsn_of(postgres_dsn, "older_days")
+    try:
+        await migrate(dsn, tmp_path)
+        connection = await asyncpg.connect(dsn)
+        try:
+            made = {name for name in await make_days(connection) if name.startswith("ping_")}
+            assert await connection.fetch(_INLINE) == []
+            await migrate(dsn)
+            told = {row[0] for row in await connection.fetch(_INLINE)}
+            plain = await connection.fetchval(_PLAIN)
+        finally:
+            await connection.close()
+        assert told == ({*made, "ping_default"} if plain else set())
+    finally:
+        await owner.execute("DROP DATABASE older_days")
+        await owner.close()
 
 
 async def test_a_look_by_id_touches_one_day_only(

@@ -23,7 +23,7 @@ from exchange.eligibility import (
 from exchange.geo import Places
 from exchange.plan import default_plan
 from exchange.reasons import SkipReason
-from exchange.receipt import _skipped
+from exchange.receipt.writing import told_skipped
 from tests.making import a_buyer, a_contract, an_endpoint, fixed
 
 PLAN = default_plan("auto_insurance")
@@ -411,7 +411,7 @@ def test_why_says_it_too() -> None:
         kept=nothing,
     ).skipped
 
-    lines = [story.lines._skipped(story.telling._skipped(_skipped(one))) for one in skipped]
+    lines = [story.lines._skipped(story.telling._skipped(told_skipped(one))) for one in skipped]
     assert ["skipped acme-ca-auto filtered (filters.1: zip zip_within)"] == [
         " ".join(line.split()) for line in lines
     ]

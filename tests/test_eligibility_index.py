@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from buyers.contract import AnyOf, Cap, CapKind, Contract, Filter, Not, Op, Schedule
 from exchange.catalogue import Market, Shelf, entry_of, market_of
-from exchange.eligibility import Asker, Screening, Usage, columns, places, screen
+from exchange.eligibility import Asker, Screening, Usage, columns, index, places, screen
 from exchange.eligibility.columns import Postings, Steps
 from exchange.eligibility.index import Index
 from exchange.eligibility.places import clauses_of
@@ -204,14 +204,15 @@ def test_every_snapshot_stays_as_it_was(
 @given(st.lists(contracts, max_size=8))
 def test_an_index_that_everybody_left_is_empty(some: list[Contract]) -> None:
     """Whatever is put is found again when it is cleared: nothing is kept for ever."""
-    index = Index()
+    found = Index()
     for one in some:
-        index.put(entry_of(one))  # nobody holds the row
-    index.sweep(len(some))
+        found.put(entry_of(one))  # nobody holds the row
+    found.sweep(len(some))
 
-    assert {} == index.groups == index.slots == index._placed
-    assert 0 == index.standing.active == index.standing.fixed == index.standing.tests
-    assert 0 == index.standing.tiers.mask("auction") == index.standing.buyers.mask("ann")
+    assert {} == found.groups == found.slots == found._placed
+    assert () == found._reads
+    assert 0 == found.standing.active == found.standing.fixed == found.standing.tests
+    assert 0 == found.standing.tiers.mask("auction") == found.standing.buyers.mask("ann")
 
 
 digits = st.integers(0, 2)
@@ -385,6 +386,38 @@ def test_a_filter_stands_in_the_index(wanted: tuple[Filter, ...], suits: bool) -
 
     found = check(market, Request(fields=FIELDS))
     assert suits is ("c" in [contract.slug for contract in found.eligible])
+
+
+def test_who_a_value_rules_out_is_asked_again_once_contracts_come_and_go() -> None:
+    """Of a snapshot that was screened with the same lead before, and of one whose slots are new."""
+    texan = Request(fields={"state": "TX"})
+    market = changed(empty(), a_contract("one", filters=(has("state", Op.EQ, "TX"),)))
+    for wanted in ("CA", "TX", "NY", "TX"):
+        check(market, texan)
+        market = changed(market, a_contract("two", filters=(has("state", Op.EQ, wanted),)))
+        check(market, texan)
+    for number in range(3):  # the slots of contracts that nobody has any more
+        market = changed(market, "one", "two", a_contract(f"new-{number}"))
+        check(market, texan)
+
+
+@pytest.mark.parametrize("most", [1, 128])
+def test_who_a_value_rules_out_is_known_by_its_kind(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """True is not 1; a list is a value, too; and no more is remembered than may be."""
+    monkeypatch.setattr(index, "_OUTS_MAX", most)
+    values: list[Any] = [1, True, 0, False, None, "1", "", 1.0, [1], {"b": 1}]
+    wanted = [has("a", Op.EQ, 1), has("a", Op.EQ, True), has("a", Op.EQ, "1"),
+              has("a.b", Op.EQ, 1), has("a.0", Op.EQ, 1), has("a", Op.EXISTS, False)]  # fmt: skip
+    market = changed(
+        empty(), *(a_contract(f"c-{n}", filters=(one,)) for n, one in enumerate(wanted))
+    )
+    for value in [*values, *reversed(values)]:
+        check(market, Request(fields={"a": value}))
+    found = [check(market, Request(fields={"a": value})) for value in (1, True, "1")]
+
+    assert [["c-0"], ["c-1"], ["c-2"]] == [[one.slug for one in each.eligible] for each in found]
 
 
 def test_hours_are_read_again_with_every_minute() -> None:

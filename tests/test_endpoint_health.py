@@ -15,7 +15,6 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-import orjson
 import pytest
 
 from buyers.contract import Contract
@@ -30,6 +29,7 @@ from exchange.ids import read_id
 from exchange.metrics import Metrics
 from exchange.observe import Silent
 from exchange.plan import Tier, TierMode
+from exchange.receipt import dump, read
 from exchange.recovery import beat, one_round
 from exchange.settings import HealthSettings, PingSettings, Settings
 from exchange.store.database import Database
@@ -54,7 +54,7 @@ class Noting(Silent):
         self.breakers: list[tuple[str, str, str]] = []
 
     def pinged(self, receipt: Any) -> None:
-        self.receipts.append(orjson.loads(orjson.dumps(receipt)))  # as it is stored
+        self.receipts.append(read(dump(receipt)))  # as it is stored
 
     def breaker(self, contract: str, call: str, to: str) -> None:
         self.breakers.append((contract, call, to))
@@ -375,7 +375,7 @@ async def skipped_of(floor: Floor, lead_id: str) -> list[tuple[str, str, str | N
     row = await floor.store.lead(ids[0]) if ids else None
     assert row is not None
     assert row.receipt is not None
-    record = orjson.loads(row.receipt)
+    record = read(row.receipt)
     return [(s["contract"], s["reason"], s["detail"]) for s in record["skipped"]]
 
 

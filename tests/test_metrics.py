@@ -40,7 +40,7 @@ def worker(name: str) -> Metrics:
 
 
 def said(buyer: str, result: str = "bid", reason: str | None = None, ms: float | None = 5.0) -> Any:
-    return {"buyer": buyer, "contract": buyer, "result": result, "reason": reason, "ms": ms}
+    return buyer, 1, buyer, ms, result, reason, None
 
 
 def receipt(*asked: Any, elapsed_ms: float = 20.0, window_ms: int = 500, **more: Any) -> Any:
@@ -135,6 +135,25 @@ def test_a_missed_buyer_is_no_success(folder: Path) -> None:
     assert pytest.approx(SAMPLED * 0.0009) == found["exchange_auction_overshoot_seconds_sum"]
     assert pytest.approx(SAMPLED * 0.0007) == found["exchange_auction_overhead_seconds_sum"]
     assert pytest.approx(SAMPLED * 0.5) == found["exchange_auction_budget_seconds_sum"]
+
+
+@pytest.mark.parametrize("buyers", [0, 1, 3, 1000])
+def test_receipts_wait_for_a_few_others_and_all_are_counted(folder: Path, buyers: int) -> None:
+    """Few enough wait, also of auctions nobody was asked in, that to count them takes no time."""
+    metrics = worker("w0")
+    asked = [said(f"b{number}") for number in range(buyers)]
+    waited = 0
+    for _ in range(1001):
+        metrics.pinged(receipt(*asked))
+        waited = max(waited, len(metrics._told) * (1 + buyers))
+    metrics.write()
+    found = scraped(folder)
+
+    assert waited <= 200
+    assert 1001 == found['exchange_pings_total{vertical="auto",outcome="bid",reason=""}']
+    assert 1001 == found['exchange_auction_seconds_count{end="answered"}']
+    if buyers:
+        assert 1001 == found['exchange_buyer_pings_total{buyer="b0",result="bid",reason=""}']
 
 
 def test_tests_are_not_counted(folder: Path) -> None:

@@ -16,6 +16,7 @@ from exchange.chores import rollup
 from exchange.chores.balances import Balances, horizon_of, next_step
 from exchange.chores.cells import FIGURES, TIME_BOUNDS_MS, PingSeen, add_pings, hour_of, no_cells
 from exchange.chores.rollup import RollUp
+from exchange.receipt import read
 from exchange.store.database import connect
 from exchange.store.rows import PingRow
 from tests.offices import open_offices
@@ -47,7 +48,7 @@ async def plainly(sql: Any) -> dict[tuple[Any, ...], Counter[str]]:
     ids = dict(map(tuple, await sql.fetch("SELECT slug, id FROM document WHERE kind = 'contract'")))
     found: dict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
     for row in await sql.fetch("SELECT id, seller, price, receipt FROM ping WHERE NOT test"):
-        receipt, hour = orjson.loads(row["receipt"]), hour_of(row["id"])
+        receipt, hour = read(row["receipt"]), hour_of(row["id"])
         own = found[hour, row["seller"], 0]
         own += Counter(pings=1, quotes=int(row["price"] is not None))
         winner = receipt["ranking"][0]["contract"] if receipt["winning"] else None

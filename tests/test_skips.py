@@ -11,7 +11,6 @@ from random import Random
 from typing import Any
 
 import asyncpg
-import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -31,7 +30,7 @@ from exchange.operating import explain
 from exchange.plan import Tier, TierMode
 from exchange.reasons import SkipReason
 from exchange.recalling import recall
-from exchange.receipt import with_unsuited
+from exchange.receipt import read, with_unsuited
 from exchange.settings import HealthSettings, PingSettings, Settings
 from exchange.store.postgres import PostgresStore
 from exchange.vigil import Vigil
@@ -63,9 +62,9 @@ async def record_of(where: Any, told: str) -> Mapping[str, Any]:
     a floor, or a store in Postgres."""
     store = where.store if isinstance(where, Floor) else where
     if (ping := read_id("ping", told)) is not None:
-        return await recalled(where, orjson.loads((await store.ping(ping[0])).row.receipt))
+        return await recalled(where, read((await store.ping(ping[0])).row.receipt))
     raw = (await store.lead(lead_id(told))).receipt
-    return orjson.loads(raw) if raw else {}
+    return read(raw) if raw else {}
 
 
 async def why(where: Any, told: str) -> list[str]:
@@ -440,7 +439,7 @@ async def test_whom_a_version_ruled_out_is_named_by_that_version(exchange: Excha
     await admin("POST", "/v1/contracts", late)
 
     raw = (await exchange.offices.store.ping(read_id("ping", told)[0])).row.receipt
-    assert (3, []) == (orjson.loads(raw)["unsuited"], orjson.loads(raw)["skipped"])
+    assert (3, []) == (read(raw)["unsuited"], read(raw)["skipped"])
     found = {(o["contract"], o["reason"]) for o in (await exchange.shown(told))["skipped"]}
     assert found == {
         ("other-state", "filtered"), ("other-tier", "no_tier"), ("other-seller", "seller_not_allowed"),

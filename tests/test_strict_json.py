@@ -33,6 +33,8 @@ REFUSED = [
     (b'{"a":1,"\\u0061":2}', "has a duplicate key"),  # spelled differently
     (b'{"a":":","b":1,"b":2}', "has a duplicate key"),  # a colon in a text does not hide it
     (b'{"a":{"x":1},"a":{}}', "has a duplicate key"),  # with it a whole object would be lost
+    (b'{"a":1,"a":"\\u003a"}', "has a duplicate key"),  # a colon is lost, and one is found
+    (b'{"a": 1,' + b'"b": 1,' * 30 + b'"a": 1}', "has a duplicate key"),  # written with blanks
     (b'{"a":NaN}', "is not valid JSON"),  # json reads it
     (b'{"a":Infinity}', "is not valid JSON"),
     (b'{"a":-Infinity}', "is not valid JSON"),
@@ -54,6 +56,8 @@ REFUSED = [
     (b"[" * 700 + b"]" * 700, "is nested too deeply"),  # within orjson's limit, beyond Python's
     (b'{"a":' * 700 + b"1" + b"}" * 700, "is nested too deeply"),
     (b"[" * (DEPTH_MAX + 1) + b"]" * (DEPTH_MAX + 1), "is nested too deeply"),
+    (b'{"a":' + b"[" * DEPTH_MAX + b"]" * DEPTH_MAX + b"}", "is nested too deeply"),
+    (b'{"a":' * (DEPTH_MAX + 1) + b"1" + b"}" * (DEPTH_MAX + 1), "is nested too deeply"),
     # the deep value is lost to the fast reader, and the slow one cannot go down
     (b'{"a":' + b"[" * 1020 + b"]" * 1020 + b',"a":1}', "is nested too deeply"),
 ]

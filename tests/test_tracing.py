@@ -35,8 +35,8 @@ class Traced:
         return {one.name: one for one in self.kept.get_finished_spans()}
 
 
-def asked(contract: str, result: str, reason: str | None, ms: float | None) -> dict[str, Any]:
-    return {"contract": contract, "buyer": "acme", "result": result, "reason": reason, "ms": ms}
+def asked(contract: str, result: str, reason: str | None, ms: float | None) -> tuple[Any, ...]:
+    return contract, 1, "acme", ms, result, reason, None
 
 
 def a_receipt(ping: UUID = PING) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-import orjson
+from exchange.receipt import read
 
 # Up to how many ms an answer took, one bucket for each and one for what took longer: each bound is the
 # one before times the square root of two.
@@ -90,7 +90,7 @@ def add_pings(cells: Cells, pings: Iterable[PingSeen], contracts: Mapping[str, i
     many receipts were not such as the exchange writes: they are left out."""
     unread = 0
     for ping in pings:
-        receipt = orjson.loads(ping.receipt)
+        receipt = read(ping.receipt)
         if receipt.keys() >= _NEEDED:
             _count(cells, ping, receipt, contracts)
         else:

@@ -14,11 +14,13 @@ from exchange.eligibility.values import (
     Predicate,
     Screening,
     Skipped,
+    Skips,
     Usage,
+    make_asker,
 )
 from exchange.eligibility.view import View
 
 __all__ = [
-    "Asker", "Compiled", "Entry", "Fields", "Predicate", "Screening", "Skipped", "Usage", "View",
-    "compile_filter", "compile_filters", "first_failing", "screen", "why_unsuited",
+    "Asker", "Compiled", "Entry", "Fields", "Predicate", "Screening", "Skipped", "Skips", "Usage", "View",
+    "compile_filter", "compile_filters", "first_failing", "make_asker", "screen", "why_unsuited",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ left: each of those is asked, or named in the receipt.
 """
 
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 from buyers.contract import Contract
 from exchange.eligibility.columns import Column, without
@@ -24,6 +24,8 @@ from exchange.eligibility.standing import Standing
 from exchange.eligibility.values import Fields
 
 _SWEPT_AT_ONCE: Final = 2  # slots that are cleared when a contract is put
+_OUTS_MAX: Final = 128  # values of a field of which it is remembered whom they rule out
+_PLAIN: Final = (str, int, bool, type(None))
 
 
 class _Layer:
@@ -62,9 +64,12 @@ class _Layer:
 class _Group:
     """The layers whose filters read the same fields: known and kept together."""
 
-    __slots__ = ("asking", "keys", "quick")
+    __slots__ = ("_outs", "_sole", "asking", "keys", "quick")
 
-    def __init__(self) -> None:
+    def __init__(self, reads: frozenset[str]) -> None:
+        self._sole = next(iter(reads)) if len(reads) == 1 else None  # the field, if it is but one
+        # Who was out, by its value: true is not 1.
+        self._outs: dict[type, dict[Any, int]] = {kind: {} for kind in _PLAIN}
         self.keys: dict[LayerKey, _Layer] = {}
         self.quick: tuple[_Layer, ...] = ()  # of them, those that ask nothing
         self.asking: tuple[_Layer, ...] = ()  # and the others: judged last
@@ -75,12 +80,39 @@ class _Group:
         self.quick = tuple(layer for layer in layers if not layer.asks)
         self.asking = tuple(layer for layer in layers if layer.asks)
 
+    def forget(self) -> None:
+        """Once a contract has come or gone."""
+        for outs in self._outs.values():
+            outs.clear()
+
+    def out(self, fields: Fields) -> int:
+        """Who is out by the layers that ask nothing. Pings are much alike, and so are their values."""
+        if self._sole is None:
+            return self._out(fields)
+        value = fields.get(self._sole)
+        outs = self._outs.get(type(value))
+        if outs is None:
+            return self._out(fields)
+        found = outs.get(value)
+        if found is None:
+            if len(outs) >= _OUTS_MAX:
+                outs.clear()
+            found = outs[value] = self._out(fields)
+        return found
+
+    def _out(self, fields: Fields) -> int:
+        out = 0
+        for layer in self.quick:
+            out |= layer.out(fields)
+        return out
+
 
 class Index:
     """Every contract that a view has, by what it wants. Changed by views that are being made."""
 
     def __init__(self) -> None:
         self.groups: dict[frozenset[str], _Group] = {}
+        self._reads: tuple[str, ...] = ()  # every field that any of them reads
         self.standing = Standing()
         self.slots: dict[str, list[int]] = {}  # by slug
         self._placed: dict[int, tuple[Contract, list[Place]]] = {}  # by slot
@@ -117,15 +149,16 @@ class Index:
         out = 0
         asking: list[_Layer] = []
         late: list[_Layer] = []
+        unknown = [name for name in self._reads if not known(name)]
+        unkept = [name for name in self._reads if not kept(name)]
         for reads, group in self.groups.items():
-            if not all(map(known, reads)):
+            if unknown and not reads.isdisjoint(unknown):
                 continue
-            if not all(map(kept, reads)):
+            if unkept and not reads.isdisjoint(unkept):
                 late += [*group.quick, *group.asking]
                 continue
             asking += group.asking
-            for layer in group.quick:
-                out |= layer.out(fields)
+            out |= group.out(fields)
         among ^= among & out
         for layer in asking:
             among = layer.left(fields, among)
@@ -134,7 +167,9 @@ class Index:
     def _place(self, place: Place, slot: int) -> None:
         group = self.groups.get(place.reads)
         if group is None:
-            group = self.groups[place.reads] = _Group()
+            group = self.groups[place.reads] = _Group(place.reads)
+            self._settle()
+        group.forget()
         layer = group.keys.get(place.layer)
         if layer is None:
             layer = group.keys[place.layer] = _Layer()
@@ -156,7 +191,9 @@ class Index:
             del self.slots[contract.slug]
         self.standing.remove(contract, slot)
         for reads, layer_key, key, wanted in places:
-            layer = self.groups[reads].keys[layer_key]
+            group = self.groups[reads]
+            group.forget()
+            layer = group.keys[layer_key]
             layer.universe = without(layer.universe, 1 << slot)
             if key is not None:
                 layer.keys[key].remove(wanted, slot)
@@ -180,3 +217,8 @@ class Index:
             group.settle()
         if not group.keys:
             del self.groups[place.reads]
+            self._settle()
+
+    def _settle(self) -> None:
+        """Once groups have come or gone."""
+        self._reads = tuple(frozenset().union(*self.groups))

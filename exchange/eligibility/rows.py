@@ -1,10 +1,13 @@
 """A market's contracts in their slots, and which of them have no room just now."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from exchange.eligibility.screening import Entry
 from exchange.eligibility.values import Skipped, Usage
 from exchange.reasons import SkipReason
+
+_MINUTE: Final = timedelta(minutes=1)
 
 
 class Row:
@@ -46,18 +49,19 @@ class Room:
     """Who is closed and who is full, as masks: each contract is looked at when it is first asked
     about, and again when that may have changed: hours with the minute, caps with the usage."""
 
-    __slots__ = ("_closed", "_full", "_minute", "_paced", "_seen", "_usage", "_weighed")
+    __slots__ = ("_closed", "_from", "_full", "_paced", "_seen", "_until", "_usage", "_weighed")
 
     def __init__(self) -> None:
-        self._minute = -1
+        self._from = self._until = datetime.min.replace(tzinfo=UTC)  # of a minute
         self._usage: Usage | None = None
         self._seen = self._closed = self._weighed = self._full = self._paced = 0
 
     def closed(self, fit: int, rows: list[Row | None], now: datetime) -> int:
         """Whose schedule says no: it begins and ends with minutes."""
-        minute = int(now.timestamp()) // 60
-        if minute != self._minute:
-            self._minute, self._seen, self._closed = minute, 0, 0
+        if not self._from <= now < self._until:
+            self._from = now.replace(second=0, microsecond=0)
+            self._until = self._from + _MINUTE
+            self._seen = self._closed = 0
         unseen = fit ^ (fit & self._seen)
         for row in rows_of(unseen, rows):
             schedule = row.contract.schedule

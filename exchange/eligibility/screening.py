@@ -6,7 +6,7 @@ from datetime import datetime
 from buyers.contract import Contract
 from exchange.caps import allowed, day_over
 from exchange.eligibility.filters import first_failing
-from exchange.eligibility.values import Asker, Compiled, Fields, Screening, Skipped, Usage
+from exchange.eligibility.values import Asker, Compiled, Fields, Screening, Skipped, Skips, Usage
 from exchange.plan import Plan, Tier
 from exchange.reasons import SkipReason
 
@@ -58,7 +58,7 @@ def screen(
             skipped.append(Skipped(contract.slug, reason))
         else:
             eligible.append(contract)
-    return Screening(tuple(eligible), tuple(skipped), unsuited)
+    return Screening(tuple(eligible), Skips(skipped), unsuited)
 
 
 def why_unsuited(

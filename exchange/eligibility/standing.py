@@ -66,14 +66,17 @@ class Standing:
             found |= self.fixed ^ (self.fixed & named)
         return found & among
 
-    def lasting(self, asker: Asker, plan: Plan, among: int) -> int:
-        """Who is not ruled out by tier, test or seller."""
-        left = self.of_tiers(plan, plan.tiers, among)
+    def lasting(self, asker: Asker, plan: Plan, among: int) -> tuple[int, int, int]:
+        """Of these who is retired, who of the others is not ruled out by tier, test or seller, and how
+        many others there are."""
+        retired = among & self.retired
+        others = among ^ retired
+        left = self.of_tiers(plan, plan.tiers, others)
         if asker.test:
             left &= self.tests
         picky = left & self.picky
         left ^= picky ^ (picky & self.allowed.mask(asker.seller))
-        return left ^ (left & self.denied.mask(asker.seller))
+        return retired, left ^ (left & self.denied.mask(asker.seller)), others.bit_count()
 
     def stopped(self, asker: Asker, among: int) -> int:
         """Who is paused, or a buyer that this lead is not for."""

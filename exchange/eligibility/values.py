@@ -1,12 +1,15 @@
 """What screening is told and what it says, as frozen values."""
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import orjson
 
 from buyers.contract import Contract
+from buyers.value import maker, value
 from exchange.reasons import SkipReason
 
 Fields = Mapping[str, Any]
@@ -18,12 +21,31 @@ class Skipped:
     contract: str  # slug
     reason: SkipReason
     detail: str | None = None  # the filter that failed: "filters.2: state in"
-    # As a receipt has it: most are the same in every ping, and there may be hundreds in each.
-    stored: orjson.Fragment = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        row = {"contract": self.contract, "reason": self.reason, "detail": self.detail}
-        object.__setattr__(self, "stored", orjson.Fragment(orjson.dumps(row)))
+
+class Skips(tuple[Skipped, ...]):
+    """Everybody skipped. Pings are much alike: many of them have the same one, rendered once."""
+
+    _parts: "tuple[Skips, ...]" = ()
+
+    def also(self, more: Iterable[Skipped]) -> "Skips":
+        """With others among them, by slug; only the others are rendered anew."""
+        others = Skips(more)
+        both = Skips(sorted((*self, *others), key=attrgetter("contract")))
+        both._parts = self, others
+        return both
+
+    @cached_property
+    def stored(self) -> list[orjson.Fragment]:
+        """As a receipt has it: contracts by reason, one with a detail as [contract, detail]."""
+        if self._parts:
+            return [stored for part in self._parts for stored in part.stored]
+        told: dict[SkipReason, list[str | list[str]]] = {}
+        for one in self:
+            row = one.contract if one.detail is None else [one.contract, one.detail]
+            told.setdefault(one.reason, []).append(row)
+        by_reason = {reason.value: rows for reason, rows in told.items()}
+        return [orjson.Fragment(orjson.dumps(by_reason))] if told else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +54,20 @@ class Screening:
     them again whenever somebody asks."""
 
     eligible: tuple[Contract, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: Skips
     unsuited: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Asker:
     """What screening needs to know of a request besides its fields."""
 
     seller: str  # slug
     excluded: frozenset[str] = frozenset()  # buyers' slugs
     test: bool = False
+
+
+make_asker = maker(Asker)
 
 
 @dataclass(frozen=True, slots=True)

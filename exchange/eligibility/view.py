@@ -5,11 +5,12 @@ from datetime import datetime
 from operator import attrgetter
 from typing import Final
 
+from buyers.contract import Contract
 from exchange.eligibility.filters import first_failing
 from exchange.eligibility.index import Index
 from exchange.eligibility.rows import Room, Row, rows_of
 from exchange.eligibility.screening import Entry, Names, full, standing
-from exchange.eligibility.values import Asker, Fields, Screening, Skipped, Usage
+from exchange.eligibility.values import Asker, Fields, Screening, Skipped, Skips, Usage
 from exchange.plan import Plan, Tier
 from exchange.reasons import SkipReason
 
@@ -19,16 +20,22 @@ _KNOWN_MAX: Final = 4096  # masks of which the rows are remembered
 class View:
     """The contracts of one snapshot. Changed while its market is made, and by nobody afterwards."""
 
-    __slots__ = ("_held", "_index", "_known", "_room", "_rows", "_told", "_usage")
+    __slots__ = ("_eligible", "_held", "_index", "_known", "_lasting", "_plan", "_room", "_rows",
+                 "_told", "_usage")  # fmt: skip
 
     def __init__(self, index: Index | None = None) -> None:
         self._index = index or Index()
         self._room = Room()
         self._rows: list[Row | None] = []  # by slot
         self._held = 0  # its slots
+        self._plan: Plan | None = None
+        self._lasting: dict[
+            tuple[str, bool], tuple[int, int, int]
+        ] = {}  # by seller and test, with it
         self._known: dict[int, tuple[Row, ...]] = {}
+        self._eligible: dict[int, tuple[Contract, ...]] = {}
         self._usage: Usage | None = None
-        self._told: dict[tuple[int, int, int], tuple[Skipped, ...]] = {}  # with that usage
+        self._told: dict[tuple[int, int, int], Skips] = {}  # with that usage
 
     @property
     def rows(self) -> list[Row | None]:
@@ -50,8 +57,8 @@ class View:
         self._held |= 1 << row.slot
 
     def drop(self, slug: str) -> None:
-        self._known.clear()
-        self._told.clear()
+        for remembered in (self._lasting, self._known, self._eligible, self._told):
+            remembered.clear()
         for slot in self._index.slots.get(slug, ()):
             if slot < len(self._rows) and self._rows[slot] is not None:
                 self._rows[slot] = None
@@ -71,13 +78,15 @@ class View:
         tiers: Collection[Tier] | None = None,
     ) -> Screening:
         """As `screening.screen` would judge the same contracts, given by slug."""
-        index, stands = self._index, self._index.standing
-        held = self._held if tiers is None else stands.of_tiers(plan, tiers, self._held)
-        retired = held & stands.retired
-        suited, late = index.suited(
-            stands.lasting(asker, plan, held ^ retired), fields, known=known, kept=kept
-        )
-        unsuited = (held ^ retired).bit_count() - suited.bit_count()
+        stands = self._index.standing
+        if tiers is None:
+            retired, lasting, count = self._standing(asker, plan)
+        else:
+            retired, lasting, count = stands.lasting(
+                asker, plan, stands.of_tiers(plan, tiers, self._held)
+            )
+        suited, late = self._index.suited(lasting, fields, known=known, kept=kept)
+        unsuited = count - suited.bit_count()
         suited |= retired
         stopped = suited if paused else stands.stopped(asker, suited)
         left = suited ^ stopped
@@ -88,9 +97,30 @@ class View:
         if stopped or late:
             others = [_stopped(row, asker, paused) for row in self._of(stopped)]
             others += [_filtered(row, fields, known) for row in self._of(left ^ fitting)]
-            skipped = _by_slug([*skipped, *others])
-        eligible = tuple([row.contract for row in self._of(fit)])
-        return Screening(eligible, skipped, unsuited)
+            skipped = skipped.also(others)
+        return Screening(self._contracts(fit), skipped, unsuited)
+
+    def _standing(self, asker: Asker, plan: Plan) -> tuple[int, int, int]:
+        """Of all of them `Standing.lasting`: remembered until the plan is another."""
+        if plan is not self._plan:
+            self._plan = plan
+            self._lasting.clear()
+        key = asker.seller, asker.test
+        found = self._lasting.get(key)
+        if found is None:
+            if len(self._lasting) >= _KNOWN_MAX:
+                self._lasting.clear()
+            found = self._lasting[key] = self._index.standing.lasting(asker, plan, self._held)
+        return found
+
+    def _contracts(self, mask: int) -> tuple[Contract, ...]:
+        """By slug, as their rows."""
+        found = self._eligible.get(mask)
+        if found is None:
+            if len(self._eligible) >= _KNOWN_MAX:
+                self._eligible.clear()
+            found = self._eligible[mask] = tuple([row.contract for row in self._of(mask)])
+        return found
 
     def _of(self, mask: int) -> tuple[Row, ...]:
         """By slug. Pings are much alike, and so are the masks they come to."""
@@ -102,9 +132,7 @@ class View:
             found = self._known[mask] = tuple(sorted(rows, key=attrgetter("contract.slug")))
         return found
 
-    def _with_room(
-        self, fit: int, asker: Asker, usage: Usage, now: datetime
-    ) -> tuple[int, tuple[Skipped, ...]]:
+    def _with_room(self, fit: int, asker: Asker, usage: Usage, now: datetime) -> tuple[int, Skips]:
         """Who of the fitting is open and has room, and why the others are not or have none."""
         rows = self._rows
         closed = self._room.closed(fit, rows, now)
@@ -118,7 +146,7 @@ class View:
                 ahead |= 1 << row.slot
         return fit ^ used_up ^ ahead, self._roomless(closed, used_up, ahead, usage)
 
-    def _roomless(self, closed: int, used_up: int, ahead: int, usage: Usage) -> tuple[Skipped, ...]:
+    def _roomless(self, closed: int, used_up: int, ahead: int, usage: Usage) -> Skips:
         """Why these have no room, by slug: remembered until the usage is another."""
         if usage is not self._usage:
             self._usage = usage
@@ -131,12 +159,9 @@ class View:
             skipped = [row.closed for row in self._of(closed)]
             skipped += [row.skipped(usage.full[row.contract.id]) for row in self._of(used_up)]
             skipped += [row.skipped(SkipReason.PACED) for row in self._of(ahead)]
-            found = self._told[masks] = _by_slug(skipped)
+            by_slug = sorted(skipped, key=attrgetter("contract"))
+            found = self._told[masks] = Skips(by_slug)
         return found
-
-
-def _by_slug(skipped: list[Skipped]) -> tuple[Skipped, ...]:
-    return tuple(sorted(skipped, key=attrgetter("contract")))
 
 
 def _stopped(row: Row, asker: Asker, paused: bool) -> Skipped:

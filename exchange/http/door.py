@@ -127,7 +127,7 @@ _STATUS_LINES: Final = {
 
 
 def _lines(headers: Mapping[str, str]) -> str:
-    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
 
 
 class Door(web.RequestHandler):

@@ -18,7 +18,7 @@ from exchange.http.problems import json_response
 from exchange.http.requests import invalid
 from exchange.ids import read_id, write_id
 from exchange.recalling import recall
-from exchange.receipt import whole
+from exchange.receipt import read, whole
 from exchange.store import reports
 from exchange.store.catalogue import KINDS
 from exchange.store.erasures import erasure_of
@@ -67,7 +67,7 @@ class InspectDesk:
         currency = await reports.currency_of(db, row.vertical)
         attempts = await reports.attempts_of(db, row.id)
         transfers = await reports.transfers_of(db, [one["id"] for one in attempts])
-        record = orjson.loads(row.receipt) if row.receipt else None
+        record = read(row.receipt) if row.receipt else None
         erasure = await erasure_of(db, row.id)
         return receipts.lead_head(row, seller) | {
             "erased_at": receipts.when(erasure.done_at) if erasure else None,
@@ -99,7 +99,7 @@ class InspectDesk:
         found = await self.store.ping(ping_id)
         if found is None:
             return None
-        record = await recall(self.store.db, orjson.loads(found.row.receipt))
+        record = await recall(self.store.db, read(found.row.receipt))
         return receipts.ping_shown(record, await self.store.late_bids(ping_id))
 
     async def usage(self, request: web.Request, kind: str, caller: Caller) -> web.Response:

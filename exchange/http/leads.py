@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-import orjson
 from aiohttp import web
 
 from buyers.money import parse_micros
@@ -117,7 +116,7 @@ class LeadDesk:
         if ping.expired:
             raise Refusal(410, "ping_expired")
         envelope = read_post(came.body)
-        record = orjson.loads(ping.row.receipt)
+        record = receipt.read(ping.row.receipt)
         if envelope.test is not None and envelope.test != ping.row.test:
             raise Refusal(
                 422,

@@ -114,7 +114,7 @@ class PingDesk:
     async def get_ping(self, request: web.Request) -> web.Response:
         seller = await self._desk.seller(request)
         found = await self._desk.find_ping(seller, request.match_info["id"])
-        record = orjson.loads(found.row.receipt)
+        record = receipt.read(found.row.receipt)
         return json_response(record["answer"] | {"timeline": receipt.timeline(record)})
 
 

@@ -1,13 +1,14 @@
 """Reads what sellers send: every problem of envelope and fields at once, or an asking."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic_core import PydanticKnownError
 
 from buyers.money import parse_micros
+from buyers.value import maker
 from exchange.catalogue import Catalogue, Market
 from exchange.documents import Money
 from exchange.errors import Problem, Refusal, problems_of
@@ -18,13 +19,23 @@ from exchange.sellers import Seller
 from exchange.settings import HttpSettings
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+def _object(value: object) -> object:
+    """What is in it, its vertical knows; pydantic would go through it, and make another."""
+    if isinstance(value, dict):
+        return value
+    raise PydanticKnownError("dict_type")
+
+
+Fields = Annotated[dict[str, Any], PlainValidator(_object, json_schema_input_type=dict[str, Any])]
 Name = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Wait = Annotated[int, Field(ge=50, le=120_000)]
 
 
 class _Envelope(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    fields: dict[str, Any]
+    fields: Fields
     max_wait_ms: Wait | None = None
     external_id: Name | None = None
 
@@ -33,7 +44,8 @@ class PingEnvelope(_Envelope):
     vertical: str
     floor: Money | None = None
     sub_id: Name | None = None
-    exclude_buyers: Annotated[list[Name], Field(max_length=1000)] = []
+    # A factory: pydantic would copy a list deeply, each time.
+    exclude_buyers: Annotated[list[Name], Field(max_length=1000, default_factory=list)]
     test: bool = False
 
 
@@ -51,8 +63,10 @@ class PostEnvelope(_Envelope):
     test: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReadPing:
+_make_asking = maker(Asking)
+
+
+class ReadPing(NamedTuple):
     asking: Asking
     max_wait_ms: int | None
     min_price_micros: int  # of a one-step lead; the floor where it names none
@@ -91,9 +105,9 @@ def read_ping(
     if problems or envelope is None or market is None:
         raise invalid(problems)
     floor = parse_micros(envelope.floor) if envelope.floor else 0
-    min_price = envelope.min_price if isinstance(envelope, LeadEnvelope) else None
+    min_price = envelope.min_price if type(envelope) is LeadEnvelope else None
     return ReadPing(
-        Asking(
+        _make_asking(
             seller=seller,
             catalogue=catalogue,
             market=market,
@@ -181,6 +195,6 @@ async def read_nothing(request: web.Request, http: HttpSettings) -> None:
 
 def _check(model: type[Model], body: Mapping[str, Any]) -> tuple[Model | None, list[Problem]]:
     try:
-        return model.model_validate(dict(body)), []
+        return model.model_validate(body), []
     except ValidationError as error:
         return None, list(problems_of(error))

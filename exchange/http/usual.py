@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from buyers.value import maker
+
 _START: Final = b"POST /v1/pings HTTP/1.1\r\n"
 _LEAD: Final = b"POST /v1/leads HTTP/1.1\r\n"  # as long
 # RFC 9110: a name is a token, a value has no control characters; no folded lines, no bare line feeds.
@@ -51,13 +53,16 @@ class Usual:
     is_lead: bool = False  # else it is a ping
 
 
+_make_usual = maker(Usual)
+
+
 def usual_request(data: bytes) -> Usual | None:
     """The request, if these bytes are exactly one: no rest of another, no part of the next."""
     end = data.find(b"\r\n\r\n", 0, _HEAD_MAX) + 4
     head = _usual_head(data[:end]) if end > 4 else None
     if head is None or len(data) != end + head.length:
         return None
-    return Usual(authorization=head.authorization, body=data[end:], is_lead=head.is_lead)
+    return _make_usual(authorization=head.authorization, body=data[end:], is_lead=head.is_lead)
 
 
 class _Head(NamedTuple):

@@ -24,6 +24,7 @@ from exchange.erasure import (
 from exchange.errors import StoreUnavailable
 from exchange.ids import write_id
 from exchange.persons import Kind
+from exchange.receipt import read
 from exchange.sealing import SealBroken, Sealed, Vault
 from exchange.store.database import Database
 from exchange.store.events import NOTE
@@ -163,7 +164,7 @@ async def _tested(db: Database, ids: Sequence[UUID]) -> dict[UUID, list[Recipien
     posts = [
         (id_, one, at)
         for id_, receipt, at in await db.fetch(_TESTED, list(ids))
-        for one in orjson.loads(receipt).get("attempts", ())
+        for one in read(receipt).get("attempts", ())
         if one["state"] != AttemptState.NOT_SENT
     ]
     slugs = {one["contract"] for _, one, _ in posts}
@@ -240,7 +241,7 @@ async def _bare(connection: Any, vault: Vault, leads: Sequence[_Lead]) -> None:
         bared = []
         for id_, receipt in found:
             lead = of_ping[id_]
-            names[lead.id] = personal_names(orjson.loads(receipt), persons[lead.id])
+            names[lead.id] = personal_names(read(receipt), persons[lead.id])
             bare = bare_ping(receipt, persons[lead.id])
             bared.append((id_, bare, orjson.loads(bare).get("external_id")))
         await connection.execute(_BARE_PINGS.format(table), *_columns(bared, 3))

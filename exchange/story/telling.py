@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 
 from exchange.ids import write_id
+from exchange.receipt import read
 from exchange.sellers import PPM
 from exchange.store.rows import (
     AttemptRow,
@@ -159,7 +160,7 @@ def _skipped(one: Record) -> Contender:
 def _with_lead(
     story: Story, lead: LeadRow, attempts: Sequence[AttemptRow], booked: Booked
 ) -> Story:
-    closed = orjson.loads(lead.receipt) if lead.receipt else {}
+    closed = read(lead.receipt) if lead.receipt else {}
     buyers = {one.contract: one.buyer for one in story.contenders if one.buyer}
     skipped = [_skipped(one) for one in closed.get("skipped", ())]
     return replace(

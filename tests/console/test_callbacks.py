@@ -5,6 +5,7 @@ from uuid import UUID
 import orjson
 
 from exchange.office.console.api import may_call
+from exchange.receipt import read
 from exchange.store.rows import Closing, LeadState
 from tests.console.offices import ConsoleOffice
 
@@ -82,7 +83,7 @@ async def named(desk: ConsoleOffice, text: str) -> None:
     db = desk.market.store.db
     where = "id = (SELECT ping_id FROM lead WHERE id = $1)"
     raw = await db.fetchval(f"SELECT receipt FROM ping WHERE {where}", text[5:])
-    receipt = orjson.dumps(orjson.loads(raw) | {"seller": "roofquotes"})
+    receipt = orjson.dumps(read(raw) | {"seller": "roofquotes"})
     await db.execute(f"UPDATE ping SET receipt = $2 WHERE {where}", text[5:], receipt)
 
 

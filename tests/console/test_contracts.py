@@ -10,6 +10,7 @@ from buyers.reference.server import ReferenceBuyers
 from exchange.apply import apply
 from exchange.ids import write_id
 from exchange.office.console.demand.recent import Matches
+from exchange.receipt import VERSION, read
 from tests.console.offices import Browser, ConsoleOffice
 from tests.making import SECRET
 from tests.offices import GUARD, MICROS, a_contract
@@ -122,12 +123,15 @@ async def test_what_the_last_pings_say_is_counted(desk: ConsoleOffice) -> None:
     store = desk.market.store
     pings = await store.db.fetch("SELECT id, receipt FROM ping")
     for at, (id_, raw) in enumerate(pings):
-        receipt = orjson.loads(raw)
+        receipt = read(raw)
         bid = {"contract": "acme-1", "result": "bid", "price": 10 * MICROS, "ms": 20.0 + at, "reason": None if at else "outbid"}  # fmt: skip
         receipt |= {
             "vertical": "roofing", "asked": [bid], "skipped": [], "winning": 1, "test": False,
             "ranking": [{"contract": "acme-1" if at else "zenith-1", "pay": 1, "net": 1}],
         }  # fmt: skip
+        if at == 3:  # as it is stored by now
+            row = ["acme-1", 1, "acme", 20.0 + at, "bid", None, 10 * MICROS]
+            receipt |= {"v": VERSION, "asked": [row], "offers": [], "ranking": [["acme-1", 1, 1]]}
         await store.db.execute(
             "UPDATE ping SET receipt = $2 WHERE id = $1", id_, orjson.dumps(receipt)
         )
@@ -142,7 +146,7 @@ async def test_filters_are_tried_on_the_last_pings(desk: ConsoleOffice) -> None:
     """How many would match; what cannot be compared yet is said; what reads the person waits."""
     store = desk.market.store
     for id_, raw in await store.db.fetch("SELECT id, receipt FROM ping"):
-        receipt = orjson.loads(raw) | {"vertical": "roofing", "test": False}
+        receipt = read(raw) | {"vertical": "roofing", "test": False}
         await store.db.execute(
             "UPDATE ping SET receipt = $2 WHERE id = $1", id_, orjson.dumps(receipt)
         )
@@ -171,7 +175,7 @@ async def test_a_buyer_is_told_in_tens_how_many_pings_fit(desk: ConsoleOffice) -
     """By narrowing filters it finds out nothing of a single one."""
     store = desk.market.store
     for id_, raw in await store.db.fetch("SELECT id, receipt FROM ping"):
-        receipt = orjson.loads(raw) | {"vertical": "roofing", "test": False}
+        receipt = read(raw) | {"vertical": "roofing", "test": False}
         await store.db.execute(
             "UPDATE ping SET receipt = $2 WHERE id = $1", id_, orjson.dumps(receipt)
         )

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from exchange.receipt import read
 from exchange.store.database import Database
 
 Row = Mapping[str, Any]
@@ -193,7 +194,7 @@ async def events_of(db: Database, subject: str, limit: int) -> list[Row]:
 
 async def recent_pings(db: Database, limit: int) -> list[tuple[datetime, Any]]:
     """The last pings' receipts, newest first, of all verticals; tests too."""
-    return [(row[0], orjson.loads(row[1])) for row in await db.fetch(_PINGS, limit)]
+    return [(row[0], read(row[1])) for row in await db.fetch(_PINGS, limit)]
 
 
 def _decoded(row: Any) -> dict[str, Any]:

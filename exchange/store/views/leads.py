@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 
+from exchange.receipt import read
 from exchange.store.callbacks import Callbacks
 from exchange.store.database import Database
 from exchange.store.erasures import erasure_of
@@ -205,7 +206,7 @@ async def lines_of(db: Database, ids: Sequence[UUID]) -> tuple[LeadLine, ...]:
 def _line(row: Any, posts: Iterable[Sale]) -> LeadLine:
     answer = orjson.loads(row["answer"]) if row["answer"] else {}
     if row["receipt"]:  # a test's posts are nowhere else
-        posts = map(_unbooked, orjson.loads(row["receipt"])["attempts"])
+        posts = map(_unbooked, read(row["receipt"])["attempts"])
     return LeadLine(
         id=row["id"],
         ping_id=row["ping_id"],
