@@ -19,8 +19,9 @@ class Envelope:
         self._head = render_head(target) + b"webhook-id: "
         self._signer = Signer(key)
 
-    def write(self, webhook_id: bytes, timestamp: bytes, body: bytes) -> bytes:
-        """A whole request. A re-send keeps id and body and has a new timestamp, in decimal digits.
+    def write(self, webhook_id: bytes, timestamp: bytes, body: bytes, more: bytes = b"") -> bytes:
+        """A whole request, its body in one piece or two. A re-send keeps id and body and has a new
+        timestamp, in decimal digits.
 
         `webhook_id` is visible ASCII: whoever passes it on has seen to that, or it could become
         another header.
@@ -33,11 +34,12 @@ class Envelope:
                 b"\r\nwebhook-timestamp: ",
                 timestamp,
                 b"\r\nwebhook-signature: ",
-                self._signer.sign(webhook_id, timestamp, body),
+                self._signer.sign(webhook_id, timestamp, body, more),
                 b"\r\nContent-Length: ",
-                b"%d" % len(body),
+                b"%d" % (len(body) + len(more)),
                 b"\r\n\r\n",
                 body,
+                more,
             )
         )
 
@@ -55,8 +57,8 @@ class Letter:
 
     def ping(self, ping_id: bytes, timestamp: bytes, deadline_ms: int, rest: bytes) -> bytes:
         """A whole request. `rest` is what `standard_v1.ping_rest` says to everyone asked."""
-        body = standard_v1.write_ping(self._start, deadline_ms, rest)
-        return self._envelope.write(ping_id + self._suffix, timestamp, body)
+        own = standard_v1.ping_own(self._start, deadline_ms)
+        return self._envelope.write(ping_id + self._suffix, timestamp, own, rest)
 
 
 def write_request(target: Target, key: bytes, webhook_id: str, now_s: int, body: bytes) -> bytes:

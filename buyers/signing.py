@@ -52,10 +52,11 @@ class Signer:
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
-    def sign(self, webhook_id: bytes, timestamp: bytes, body: bytes) -> bytes:
-        """As the function `sign`; the timestamp in decimal digits."""
+    def sign(self, webhook_id: bytes, timestamp: bytes, body: bytes, more: bytes = b"") -> bytes:
+        """As the function `sign`; the timestamp in decimal digits, the body in one piece or two."""
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(b"".join((webhook_id, b".", timestamp, b".", body)))
+        inner.update(more)
         outer.update(inner.digest())
         return b"v1," + binascii.b2a_base64(outer.digest(), newline=False)
 

@@ -59,9 +59,14 @@ def ping_start(contract: Contract, seller: str) -> bytes:
     return orjson.dumps(start)[:-1]
 
 
+def ping_own(start: bytes, deadline_ms: int) -> bytes:
+    """The part that is one contract's own, in this ping."""
+    return b'%b,"deadline_ms":%d' % (start, deadline_ms)
+
+
 def write_ping(start: bytes, deadline_ms: int, rest: bytes) -> bytes:
     """The body of a ping, of `ping_start` and `ping_rest`."""
-    return b'%b,"deadline_ms":%d%b' % (start, deadline_ms, rest)
+    return ping_own(start, deadline_ms) + rest
 
 
 def read_bid(
