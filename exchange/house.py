@@ -57,6 +57,9 @@ class House:
     )
     leases: Leases = field(init=False)
     vigil: Vigil = field(init=False)  # over buyers' endpoints
+    # Settings of every ping, taken out: to ask pydantic's models costs ten times a plain attribute.
+    quote_ttl_s: int = field(init=False)
+    late_grace_ms: int = field(init=False)
     _tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)  # in the order begun
     _targets: dict[str, Target | UrlRefused] = field(default_factory=dict)
     _letters: dict[str, dict[str, Letter]] = field(default_factory=dict)  # by seller and contract
@@ -66,6 +69,7 @@ class House:
     def __post_init__(self) -> None:
         self.leases = Leases(self.store, lambda: self.store.now().timestamp(), self.own)
         own, wall = self.settings, self.store.now
+        self.quote_ttl_s, self.late_grace_ms = own.ping.quote_ttl_s, own.ping.late_grace_ms
         self.vigil = Vigil(own.health, own.ping, self.observer, self.now_s, wall)
 
     def now_s(self) -> float:

@@ -49,7 +49,7 @@ async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auct
         transport=house.transport,
         read=partial(_read_bid, house, ping_text),
         late=partial(_tell_late, house, ping_id),
-        grace_ms=house.settings.ping.late_grace_ms,
+        grace_ms=house.late_grace_ms,
     )
     told = tuple(zip(asked, results, strict=True))
     if not asking.test:
@@ -120,7 +120,7 @@ def _questions(
         ping_id=ping_id,
         vertical=asking.market.vertical.slug,
         sub_id=asking.sub_id,
-        bid_valid_s=house.settings.ping.quote_ttl_s,
+        bid_valid_s=house.quote_ttl_s,
         test=asking.test,
         fields=orjson.Fragment(shown),
     )

@@ -44,6 +44,7 @@ class AnswerReader:
         "_raw",
         "_room",
         "_size",
+        "body",
         "complete",
         "failure",
         "reusable",
@@ -66,6 +67,7 @@ class AnswerReader:
         self.failure: Failure | None = None
         self.complete = False
         self.reusable = False
+        self.body = b""  # decoded; all of it once `complete`
         self._pieces: list[bytes] = []
         self._size = 0  # of the body so far
         self._raw: bytes | bytearray = b""  # everything up to the head's end, or more
@@ -75,19 +77,13 @@ class AnswerReader:
         # Chunk sizes, extensions and trailers cannot outgrow the body cap a second time.
         self._room = self._limits.head_max + 2 * self._limits.body_max
 
-    @property
-    def body(self) -> bytes:
-        """The decoded body; meaningful once `complete`."""
-        pieces = self._pieces
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
     def feed(self, data: bytes) -> None:
         """Takes what arrived. Never raises for what the buyer sent."""
         head = self._known_head
         if len(data) == self._known_size and not self._raw and data.startswith(head):
             self.status = self._known_status
             self._raw = data
-            self._pieces.append(data[len(head) :])
+            self.body = data[len(head) :]
             self.complete = self.reusable = True
             return
         room = self._room - len(data)
@@ -122,7 +118,7 @@ class AnswerReader:
     def feed_eof(self) -> None:
         """The buyer has closed its side: that is the end of a body without any length."""
         if self.status is not None and self.failure is None and not self._is_framed():
-            self.complete = True
+            self._complete()
 
     def close(self) -> None:
         """Drops the parser, which refers to us: without the cycle nothing is left to collect."""
@@ -222,5 +218,10 @@ class AnswerReader:
 
     def on_message_complete(self) -> None:
         if self.status is not None:  # else an interim answer ended
-            self.complete = True
+            self._complete()
             self.reusable = bool(self._parser.should_keep_alive())
+
+    def _complete(self) -> None:
+        pieces = self._pieces
+        self.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.complete = True

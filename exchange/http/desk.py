@@ -28,6 +28,7 @@ class Desk:
     def __init__(self, house: House, keys: KeyRing) -> None:
         self.house = house
         self._keys = keys
+        self._bytes_max = house.settings.http.body_bytes_max
 
     async def enter(self, request: web.Request) -> tuple[Seller, dict[str, Any]]:
         """401, 403, 429, 413, 400, in this order; 503 at once while the database is away: no buyer
@@ -40,7 +41,7 @@ class Desk:
     async def enter_whole(self, authorization: str, raw: bytes) -> tuple[Seller, dict[str, Any]]:
         """The same for a body that is here already."""
         seller = await self.admit(authorization)
-        body = parse_object(raw, self.house.settings.http.body_bytes_max)
+        body = parse_object(raw, self._bytes_max)
         self.must_be_there()
         return seller, body
 

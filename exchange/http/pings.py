@@ -33,6 +33,9 @@ class PingDesk:
         self._house = desk.house
         self._valve = valve or Valve(0, lambda: 0.0)
         self._under_way = 0
+        own = desk.house.settings.ping  # plain attributes from here on: this is for every ping
+        self._wait_ms, self._wait_limit_ms = own.max_wait_ms, own.max_wait_limit_ms
+        self._under_way_max, self._tail_ms = own.concurrent_max, own.tail_ms
 
     async def post_ping(self, request: web.Request) -> web.Response:
         began_s = self._house.now_s()
@@ -79,15 +82,14 @@ class PingDesk:
     def _deadline(self, seller: Seller, body: dict[str, Any], began_s: float) -> Deadline:
         """When the seller must be answered. Refuses with 403 a vertical that is not his."""
         find_market(body, seller, self._house.catalogue)
-        settings = self._house.settings.ping
-        time_ms = wait_ms(body, settings.max_wait_ms, settings.max_wait_limit_ms)
+        time_ms = wait_ms(body, self._wait_ms, self._wait_limit_ms)
         return Deadline.after(began_s, time_ms)
 
     def _read(self, seller: Seller, body: dict[str, Any]) -> Asking:
         """Refuses with 422, and with 503 when too many are under way."""
         house = self._house
         read = read_ping(body, seller, house.catalogue, house.vault, one_step=False)
-        if self._under_way >= house.settings.ping.concurrent_max or house.stopping:
+        if self._under_way >= self._under_way_max or house.stopping:
             raise Refusal(503, "overloaded", retry_after_s=1)
         return read.asking
 
@@ -97,9 +99,7 @@ class PingDesk:
         """The auction, committed before it is answered."""
         self._under_way += 1
         try:
-            auction = await hold_auction(
-                self._house, asking, deadline.less(self._house.settings.ping.tail_ms)
-            )
+            auction = await hold_auction(self._house, asking, deadline.less(self._tail_ms))
             answer = orjson.dumps(await store_ping(self._house, auction, began_s))
             if key is not None:
                 await self._house.store.finish_claim(key, 200, answer)
@@ -123,7 +123,7 @@ async def store_ping(house: House, auction: Auction, began_s: float) -> dict[str
     asking = auction.asking
     winners = auction.ranking.winners
     # A quote is as good as the bids behind it: a bid may live shorter than the quote would.
-    lives_s = house.settings.ping.quote_ttl_s
+    lives_s = house.quote_ttl_s
     expiries = [one.offer.expires_in_s for one in winners if one.offer.expires_in_s is not None]
     lives_s = min(lives_s, *expiries) if expiries else lives_s
     expires_at = house.store.now() + timedelta(seconds=lives_s)
