@@ -56,7 +56,8 @@ class Signer:
         """As the function `sign`; the timestamp in decimal digits, the body in one piece or two."""
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(b"".join((webhook_id, b".", timestamp, b".", body)))
-        inner.update(more)
+        if more:
+            inner.update(more)
         outer.update(inner.digest())
         return b"v1," + binascii.b2a_base64(outer.digest(), newline=False)
 
