@@ -10,37 +10,63 @@ import asyncio
 import ctypes
 import os
 from collections.abc import Iterator
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Final
 
 _HUGE: Final = 2 << 20  # bytes, where pages have 4 KiB
-_COLLAPSE: Final = 25  # MADV_COLLAPSE: now, and only what is there (Linux 6.1, madvise(2))
+_PAGE: Final = 4096
+_FULL: Final = 448  # pages of the 512: what is missing is filled up, and taken for good
+_COLLAPSE: Final = 25  # MADV_COLLAPSE: at once (Linux 6.1, madvise(2))
 _FIRST_S: Final = (2.0, 10.0)  # after the start, when most of what stays has come
 _EVERY_S: Final = 60.0
+# To put one together takes half a millisecond to six, in which new memory is waited for.
+_PAUSE_S: Final = 0.05
 _SETTING: Final = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _MAPS: Final = Path("/proc/self/maps")
+_PAGES: Final = Path("/proc/self/pagemap")
 
 
 async def keep_gathering() -> None:
-    """Again and again, beside the loop; ends where the kernel cannot, or has been told not to."""
-    for wait_s in _FIRST_S:
+    """Again and again, one by one, beside the loop; ends at once where there are none, or where the
+    machine has been told not to."""
+    if not is_allowed():
+        return
+    for wait_s in chain(_FIRST_S, repeat(_EVERY_S)):
         await asyncio.sleep(wait_s)
-        if not await asyncio.to_thread(gather):
-            return
-    while True:
-        await asyncio.sleep(_EVERY_S)
-        await asyncio.to_thread(gather)
+        for at in await asyncio.to_thread(full_pages):
+            await asyncio.to_thread(gather, at)
+            await asyncio.sleep(_PAUSE_S)
 
 
-def gather() -> int:
-    """How many huge pages this process has now of those it could have; 0 where there can be none."""
-    if not _MAPS.exists() or not _is_allowed() or os.sysconf("SC_PAGE_SIZE") != 4096:
-        return 0
-    libc = ctypes.CDLL(None, use_errno=True)
-    madvise = libc.madvise
+def is_allowed() -> bool:
+    """Whether this is a Linux that has huge pages, and may use them."""
+    try:
+        return "[never]" not in _SETTING.read_text() and os.sysconf("SC_PAGE_SIZE") == _PAGE
+    except OSError:
+        return False
+
+
+def full_pages() -> list[int]:
+    """Where a huge page could begin of which nearly all is in memory, as it is or as a huge one."""
+    try:
+        with _PAGES.open("rb", buffering=0) as pages:
+            return [at for at in whole_pages(_MAPS.read_text()) if _present(pages.fileno(), at)]
+    except OSError:  # a kernel, or a container, that does not tell
+        return []
+
+
+def _present(pages: int, at: int) -> bool:
+    """By the highest bit of each page's eight bytes (proc_pid_pagemap(5))."""
+    told = os.pread(pages, _HUGE // _PAGE * 8, at // _PAGE * 8)
+    return sum(byte >> 7 for byte in told[7::8]) >= _FULL
+
+
+def gather(at: int) -> bool:
+    """Whether what lies there is a huge page now. The kernel may have none to give, this time."""
+    madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    # One by one: the kernel holds up whoever needs new memory meanwhile, for half a millisecond each.
-    return sum(madvise(at, _HUGE, _COLLAPSE) == 0 for at in whole_pages(_MAPS.read_text()))
+    return bool(madvise(at, _HUGE, _COLLAPSE) == 0)
 
 
 def whole_pages(maps: str) -> Iterator[int]:
@@ -51,10 +77,3 @@ def whole_pages(maps: str) -> Iterator[int]:
             continue
         low, high = (int(bound, 16) for bound in where.split("-"))
         yield from range(-(-low // _HUGE) * _HUGE, high - _HUGE + 1, _HUGE)
-
-
-def _is_allowed() -> bool:
-    try:
-        return "[never]" not in _SETTING.read_text()
-    except OSError:  # a kernel without them
-        return False

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from buyers.contract import AnyOf, Cap, CapKind, Contract, Filter, Not, Op, Schedule
 from exchange.catalogue import Market, Shelf, entry_of, market_of
-from exchange.eligibility import Asker, Screening, Usage, columns, index, places, screen
+from exchange.eligibility import Asker, Screening, Usage, columns, index, places, screen, view
 from exchange.eligibility.columns import Postings, Steps
 from exchange.eligibility.index import Index
 from exchange.eligibility.places import clauses_of
@@ -40,7 +40,7 @@ OF_THREE = Plan(
 # Few enough that a handful of contracts passes each of them.
 SMALL = {
     (places, "_CLAUSES_MAX"): 2, (places, "_APART_MAX"): 2, (places, "_LISTED_MAX"): 1,
-    (columns, "_FEW_MAX"): 1, (columns, "_BLOCK_MAX"): 2,
+    (columns, "_FEW_MAX"): 1, (columns, "_BLOCK_MAX"): 2, (view, "_REMEMBERED_MAX"): 3,
 }  # fmt: skip
 
 
@@ -466,3 +466,16 @@ def test_a_contract_put_again_is_in_its_new_slot_only() -> None:
     found = check(market, Request())
     assert [996, 997, 998, 999, 994, 995] == [one.priority for one in found.eligible]
     assert len(market.index.rows) < 12
+
+
+def test_what_is_remembered_is_bounded_whatever_sellers_send() -> None:
+    """Every value comes to another mask; each is judged right, and few stay."""
+    many = [a_contract(f"c{n}", id=n, filters=(has("a", Op.LTE, n),)) for n in range(30)]
+    market = changed(empty(), *many)
+    with patch.object(view, "_REMEMBERED_MAX", 100):
+        for value in (*range(30), *range(30)):
+            found = check(market, Request(fields={"a": value}))
+            assert len(found.eligible) == 30 - value
+        told = market.index
+        memories = (told._known, told._eligible, told._told)
+        assert sum(len(rows) for memory in memories for rows in memory.values()) <= 100

@@ -369,7 +369,7 @@ def test_both_versions_say_the_same() -> None:
     assert receipt.read(TWO) == receipt.read(ONE) == orjson.loads(ONE)
 
 
-@pytest.mark.parametrize("raw", [b"{}", b'{"v":1}', b'{"v":9,"asked":[]}'])
+@pytest.mark.parametrize("raw", [b"{}", b'{"v":1}', b'{"v":2,"asked":[]}', b'{"v":9,"asked":[]}'])
 def test_what_is_no_receipt_of_ours_is_handed_back(raw: bytes) -> None:
     """Reports leave it out and say so; they do not stop at it."""
     assert receipt.read(raw) == orjson.loads(raw)

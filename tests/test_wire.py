@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import pytest
 import trustme
@@ -33,9 +33,11 @@ from buyers.wire import (
     render_request,
 )
 from buyers.wire.answer import AnswerReader
+from buyers.wire.call import make_call
 from buyers.wire.connection import Connection
 from buyers.wire.dial import Dialler
 from buyers.wire.resuming import Resumptions
+from buyers.wire.values import Counters
 
 OPEN = Guard(allowed_networks=(ip_network("127.0.0.0/8"),))
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -1239,3 +1241,12 @@ def test_any_bytes_at_all_end_in_one_state(parts: list[bytes]) -> None:
     reader.feed_eof()
     assert not (reader.complete and reader.failure)
     assert not (reader.reusable and not reader.complete)
+
+
+def test_a_call_does_not_tell_what_it_carries() -> None:
+    """An event loop writes down whose callback broke, with its name: the payload may be a person."""
+    call = make_call(
+        loop=cast("asyncio.AbstractEventLoop", None), pool=None, counters=Counters(),
+        payload=b"Ann", done=None, started=0.0,
+    )  # fmt: skip
+    assert "Ann" not in repr(call) + str(call) + f"{call.fail}"

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from buyers.wire.pool import Pool
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Call:
     """What `Wire.send` hands back. Its `done` is called once, or never after `abandon`.
 
-    Whoever makes one counts it as in flight.
+    Whoever makes one counts it as in flight. It says nothing of itself: its payload may be a person,
+    and an event loop writes whose callback broke.
     """
 
     loop: asyncio.AbstractEventLoop

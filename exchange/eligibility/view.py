@@ -14,14 +14,14 @@ from exchange.eligibility.values import Asker, Fields, Screening, Skipped, Skips
 from exchange.plan import Plan, Tier
 from exchange.reasons import SkipReason
 
-_KNOWN_MAX: Final = 4096  # masks of which the rows are remembered
+_REMEMBERED_MAX: Final = 500_000  # contracts in all that is remembered: some megabytes a market
 
 
 class View:
     """The contracts of one snapshot. Changed while its market is made, and by nobody afterwards."""
 
-    __slots__ = ("_eligible", "_held", "_index", "_known", "_lasting", "_plan", "_room", "_rows",
-                 "_told", "_usage")  # fmt: skip
+    __slots__ = ("_eligible", "_held", "_index", "_known", "_lasting", "_plan", "_remembered", "_room",
+                 "_rows", "_told", "_usage")  # fmt: skip
 
     def __init__(self, index: Index | None = None) -> None:
         self._index = index or Index()
@@ -29,11 +29,11 @@ class View:
         self._rows: list[Row | None] = []  # by slot
         self._held = 0  # its slots
         self._plan: Plan | None = None
-        self._lasting: dict[
-            tuple[str, bool], tuple[int, int, int]
-        ] = {}  # by seller and test, with it
+        # With that plan, by seller and whether it is a test.
+        self._lasting: dict[tuple[str, bool], tuple[int, int, int]] = {}
         self._known: dict[int, tuple[Row, ...]] = {}
         self._eligible: dict[int, tuple[Contract, ...]] = {}
+        self._remembered = 0  # contracts in the three of them, since they were last forgotten
         self._usage: Usage | None = None
         self._told: dict[tuple[int, int, int], Skips] = {}  # with that usage
 
@@ -57,8 +57,7 @@ class View:
         self._held |= 1 << row.slot
 
     def drop(self, slug: str) -> None:
-        for remembered in (self._lasting, self._known, self._eligible, self._told):
-            remembered.clear()
+        self._forget()
         for slot in self._index.slots.get(slug, ()):
             if slot < len(self._rows) and self._rows[slot] is not None:
                 self._rows[slot] = None
@@ -108,28 +107,38 @@ class View:
         key = asker.seller, asker.test
         found = self._lasting.get(key)
         if found is None:
-            if len(self._lasting) >= _KNOWN_MAX:
-                self._lasting.clear()
+            self._remember(1)
             found = self._lasting[key] = self._index.standing.lasting(asker, plan, self._held)
         return found
+
+    def _remember(self, contracts: int) -> None:
+        """There is room for so many more: sellers' values make the masks, and may make any number."""
+        self._remembered += contracts
+        if self._remembered > _REMEMBERED_MAX:
+            self._forget()
+            self._remembered = contracts
+
+    def _forget(self) -> None:
+        self._remembered = 0
+        for memory in (self._lasting, self._known, self._eligible, self._told):
+            memory.clear()
 
     def _contracts(self, mask: int) -> tuple[Contract, ...]:
         """By slug, as their rows."""
         found = self._eligible.get(mask)
         if found is None:
-            if len(self._eligible) >= _KNOWN_MAX:
-                self._eligible.clear()
-            found = self._eligible[mask] = tuple([row.contract for row in self._of(mask)])
+            rows = _sorted(rows_of(mask, self._rows))
+            self._remember(len(rows) + 1)
+            found = self._eligible[mask] = tuple([row.contract for row in rows])
         return found
 
     def _of(self, mask: int) -> tuple[Row, ...]:
         """By slug. Pings are much alike, and so are the masks they come to."""
         found = self._known.get(mask)
         if found is None:
-            if len(self._known) >= _KNOWN_MAX:
-                self._known.clear()
-            rows = rows_of(mask, self._rows)
-            found = self._known[mask] = tuple(sorted(rows, key=attrgetter("contract.slug")))
+            rows = _sorted(rows_of(mask, self._rows))
+            self._remember(len(rows) + 1)
+            found = self._known[mask] = tuple(rows)
         return found
 
     def _with_room(self, fit: int, asker: Asker, usage: Usage, now: datetime) -> tuple[int, Skips]:
@@ -154,14 +163,17 @@ class View:
         masks = closed, used_up, ahead
         found = self._told.get(masks)
         if found is None:
-            if len(self._told) >= _KNOWN_MAX:
-                self._told.clear()
             skipped = [row.closed for row in self._of(closed)]
             skipped += [row.skipped(usage.full[row.contract.id]) for row in self._of(used_up)]
             skipped += [row.skipped(SkipReason.PACED) for row in self._of(ahead)]
             by_slug = sorted(skipped, key=attrgetter("contract"))
+            self._remember(len(by_slug) + 1)
             found = self._told[masks] = Skips(by_slug)
         return found
+
+
+def _sorted(rows: list[Row]) -> list[Row]:
+    return sorted(rows, key=attrgetter("contract.slug"))
 
 
 def _stopped(row: Row, asker: Asker, paused: bool) -> Skipped:

@@ -1,7 +1,6 @@
 """Who is asking: keys by digest, roles, and the sellers' rates."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, Protocol
 
 from aiohttp import web
@@ -39,14 +38,16 @@ class KeyRing:
         self._remembers = remembers
         self._vault = vault
         self._live: dict[bytes, Key] = {}
-        self._digest = lru_cache(maxsize=10_000)(self._read)  # by header: sellers send the same one
 
     async def reload(self) -> None:
         self._live = await self._keys.live()
 
     async def holder(self, authorization: str) -> Key:
         """The key in an Authorization header. Refuses with 401."""
-        digest = self._digest(authorization)
+        scheme, _, key = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not key or len(key) > 500 or not key.isascii():
+            raise Refusal(401, "unauthenticated", "send Authorization: Bearer KEY")
+        digest = self._vault.key_digest(key.strip())
         live = self._live  # should it be reloaded while we look, the newer one has the last word
         found = live.get(digest) or await self._keys.find(digest)
         if found is None:
@@ -54,12 +55,6 @@ class KeyRing:
         if self._remembers:
             live[digest] = found
         return found
-
-    def _read(self, authorization: str) -> bytes:
-        scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not key or len(key) > 500 or not key.isascii():
-            raise Refusal(401, "unauthenticated", "send Authorization: Bearer KEY")
-        return self._vault.key_digest(key.strip())
 
     async def caller(self, request: web.Request, role: str) -> "Caller":
         """Who asks, if his key has this role. Refuses with 401 and 403."""

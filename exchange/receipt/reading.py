@@ -13,6 +13,12 @@ from exchange.reasons import AuctionReason
 from exchange.receipt.writing import USUAL, VERSION, told_skipped
 from exchange.verticals import Margin
 
+_STORED: Final = {
+    "asked",
+    "offers",
+    "ranking",
+    "skipped",
+}  # what is told otherwise than it is stored
 _SHOWN: Final = 1  # the version whose shape everybody sees
 _ELSE: Final = {"no_bid": "note", "missed": "status"}  # what else is said, by result
 
@@ -27,7 +33,8 @@ def read(raw: bytes) -> dict[str, Any]:
     back as it is.
     """
     record: dict[str, Any] = orjson.loads(raw)
-    return _shown(record) if record.get("v") == VERSION else record
+    ours = record.get("v") == VERSION and record.keys() >= _STORED
+    return _shown(record) if ours else record
 
 
 def _shown(stored: dict[str, Any]) -> dict[str, Any]:
