@@ -53,9 +53,7 @@ class AnswerReader:
 
     def __init__(self, limits: WireLimits) -> None:
         self._limits = limits
-        self._known_head = (
-            b""  # of an answer that came whole, with a length, and kept the connection
-        )
+        self._known_head = b""  # of an answer that came whole and kept the connection
         self._known_size = -1  # of all of it; -1: none yet
         self._known_status: int | None = None
         self.reset()
