@@ -131,6 +131,7 @@ async def test_minutes_before_the_border_are_in_the_sums_already(desk: ConsoleOf
     """The chart shows them all the same."""
     border = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + HOUR
     db = desk.office.db
+    await _move_pings(db, border - HOUR / 2)  # the chart ends 60 minutes back
     await _sum(db, border - HOUR, pings=4, leads=4, revenue=30_000_000)
     await db.execute("UPDATE report_state SET sales_upto = $1, pings_upto = first_id($1)", border)
     looking = Broadcaster(db, lambda: border + timedelta(seconds=1))
@@ -141,6 +142,15 @@ async def test_minutes_before_the_border_are_in_the_sums_already(desk: ConsoleOf
     assert (4, 4) == (
         total([seen.today, seen.yesterday]).pings,
         total(one for _, one in seen.minutes).pings,
+    )
+
+
+async def _move_pings(db: Database, to: datetime) -> None:
+    """All pings into one minute, whatever the clock said when they came."""
+    await db.execute(
+        """UPDATE ping SET id = first_id($1::timestamptz + n * interval '1 ms')
+        FROM (SELECT id AS was, row_number() OVER () AS n FROM ping) AS numbered WHERE id = was""",
+        to,
     )
 
 
