@@ -16,13 +16,13 @@ import sys
 import threading
 import time
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import uvloop
 
 from buyers.guard import Guard, Target
-from buyers.wire import Done, InFlight, Reply
+from buyers.wire import Done, InFlight
 from exchange.deadline import Deadline
 from exchange.fields import STATES
 from exchange.house import House
@@ -36,9 +36,7 @@ from exchange.store.postgres import PostgresStore
 from exchange.watch import Watch
 
 _ANSWER_S = 0.02
-_BID = Reply(
-    status=200, body=b'{"bid":"12.50"}', failure=None, written=True, elapsed_ms=_ANSWER_S * 1000
-)
+_BID: Final = (200, b'{"bid":"12.50"}', None, True, _ANSWER_S * 1000)
 
 
 class Turns:
@@ -69,8 +67,12 @@ class Turns:
 class Market:
     """Every buyer bids the same after the same time: nothing leaves the process."""
 
-    def send(self, _target: Target, _payload: bytes, done: Done, **_rest: Any) -> InFlight:
-        return _Call(asyncio.get_running_loop().call_later(_ANSWER_S, done, _BID))
+    def send(
+        self, target: Target, payload: bytes, done: Done, pool: str, deadline: float,
+        tag: int = 0, idle_max_s: float | None = None,
+    ) -> InFlight:  # fmt: skip
+        del target, payload, pool, deadline, idle_max_s
+        return _Call(asyncio.get_running_loop().call_later(_ANSWER_S, done, tag, *_BID))
 
 
 class _Call:

@@ -47,18 +47,18 @@ class Envelope:
 class Letter:
     """The pings of one seller, by his opaque name, to one contract: what they have in common."""
 
-    __slots__ = ("_envelope", "_start", "_suffix", "contract", "target")
+    __slots__ = ("_envelope", "_start", "_suffix", "contract", "target", "timeout_ms")
 
     def __init__(self, contract: Contract, target: Target, seller: str) -> None:
         self.contract, self.target = contract, target
+        self.timeout_ms = contract.endpoint.ping_timeout_ms
         self._envelope = Envelope(target, contract.secret)
         self._start = standard_v1.ping_start(contract, seller)
         self._suffix = f".{contract.slug}".encode()
 
-    def ping(self, ping_id: bytes, timestamp: bytes, deadline_ms: int, rest: bytes) -> bytes:
-        """A whole request. `rest` is what `standard_v1.ping_rest` says to everyone asked."""
-        own = standard_v1.ping_own(self._start, deadline_ms)
-        return self._envelope.write(ping_id + self._suffix, timestamp, own, rest)
+    def ping(self, ping_id: bytes, timestamp: bytes, rest: bytes) -> bytes:
+        """A whole request. `rest` is what `standard_v1.ping_rest` says to others as well."""
+        return self._envelope.write(ping_id + self._suffix, timestamp, self._start, rest)
 
 
 def write_request(target: Target, key: bytes, webhook_id: str, now_s: int, body: bytes) -> bytes:

@@ -21,14 +21,14 @@ class Ping:
     fields: dict[str, Any] | orjson.Fragment  # ping-stage fields only, or their JSON
 
 
-@value
+@value(kw_only=False)
 class Bid:
     """The buyer would pay this for the lead."""
 
     price_micros: int
+    elapsed_ms: float
     bid_id: str | None = None  # the buyer's own name for it, sent back in the post
     expires_in_s: int | None = None  # None: as long as the quote
-    elapsed_ms: float
 
 
 @value

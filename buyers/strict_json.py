@@ -6,6 +6,7 @@ from typing import Any, Final, NoReturn
 import orjson
 
 DEPTH_MAX: Final = 64  # levels; nothing of ours needs a dozen, and code that recurses stays safe
+_SHORT: Final = 2 * DEPTH_MAX  # bytes that have no room for more levels
 _REST: Final = bytes(set(range(256)) - set(b":{["))  # all but the marks that tell of structure
 
 
@@ -25,7 +26,7 @@ def loads(raw: bytes) -> Any:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
         raise JsonInvalid("is not valid JSON") from None
-    if len(raw) <= 2 * DEPTH_MAX and type(value) is dict and raw.count(b":") == len(value):
+    if type(value) is dict and len(raw) <= _SHORT and raw.count(b":") == len(value):
         return value  # a short flat object: each of its colons is a key's
     marks = raw.translate(None, _REST)
     colons = marks.count(b":")

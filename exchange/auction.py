@@ -6,16 +6,17 @@ against the set whose nets add up to most; at equal sums the exclusive one wins.
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from buyers.value import maker, value
 from exchange.reasons import AuctionReason
-from exchange.sellers import PPM, gross_up, net_micros
+from exchange.sellers import PPM, gross_up, net_micros, net_micros_of
 from exchange.verticals import Margin
 
 
-@value
+@value(kw_only=False)
 class Offer:
     """A price a contract stands by: a buyer's bid, or the fixed price of a contract."""
 
@@ -45,7 +46,7 @@ class Rules:
     second_price: bool
 
 
-@value
+@value(kw_only=False)
 class Placed:
     """An offer that can win, at its place."""
 
@@ -94,20 +95,23 @@ def rank(offers: Sequence[Offer], rules: Rules) -> Ranking:
     ones the set's sum must reach the floor. On failover the same function ranks what is left, so a
     second price is always that of the remaining field. Members of a set pay their bids.
     """
-    margin = rules.margin
-    nets = {one.contract: net_micros(margin, one.price_micros) for one in offers}
-    sharing = [one for one in offers if one.is_shared and nets[one.contract] > 0]
+    margin, least_net = rules.margin, max(rules.floor_micros, 1)
+    nets: dict[str, int] = {}
+    single, sharing = [], []
+    prices = [one.price_micros for one in offers]
+    for one, net in zip(offers, net_micros_of(margin, prices), strict=True):
+        nets[one.contract] = net
+        if one.is_shared:
+            if net > 0:
+                sharing.append(one)
+        elif net >= least_net:
+            single.append(one)
     shared, shared_micros = _best_able(sharing, nets, rules) if sharing else ((), 0)
-    least_net = max(rules.floor_micros, 1)
-    single = [one for one in offers if not one.is_shared and nets[one.contract] >= least_net]
     able = in_place([*single, *sharing] if shared else single, rules.ping_id)
     if rules.second_price:
         placed = _second_prices(able, shared_micros, rules)
     else:
-        placed = [
-            make_placed(offer=one, pay_micros=one.price_micros, net_micros=nets[one.contract])
-            for one in able
-        ]
+        placed = [make_placed(one, one.price_micros, nets[one.contract]) for one in able]
     winning = 1 if able else 0
     if shared:
         placed, winning = _winners_first(placed, shared, shared_micros, nets)
@@ -190,20 +194,21 @@ def _second_prices(able: Sequence[Offer], shared_micros: int, rules: Rules) -> l
         if not (one.is_fixed or one.is_shared):
             pay = _second_price(one, runner_up, shared_micros, rules)
         net = net_micros(rules.margin, pay)
-        placed.append(make_placed(offer=one, pay_micros=pay, net_micros=net))
+        placed.append(make_placed(one, pay, net))
     return placed
 
 
 def in_place(offers: Sequence[Offer], ping_id: str) -> list[Offer]:
     """By `place_key`, smallest first; the hash, which costs most of it, only where it decides."""
     places = [(-one.price_micros * one.adjustment_ppm, one.priority) for one in offers]
-    if len(set(places)) == len(places):
-        return [offers[n] for n in sorted(range(len(places)), key=places.__getitem__)]
-    tied = Counter(places)
-    keys = [
-        (*place, tie_hash(ping_id, one.contract) if tied[place] > 1 else 0)
-        for place, one in zip(places, offers, strict=True)
-    ]
+    keys: list[Any] = places
+    if len(set(places)) < len(places):
+        shared_by = Counter(places)
+        tied = [n for n, place in enumerate(places) if shared_by[place] > 1]
+        hashes = dict(
+            zip(tied, tie_hashes(ping_id, [offers[n].contract for n in tied]), strict=True)
+        )
+        keys = [(place, hashes.get(n)) for n, place in enumerate(places)]
     return [offers[n] for n in sorted(range(len(keys)), key=keys.__getitem__)]
 
 
@@ -215,8 +220,18 @@ def place_key(offer: Offer, ping_id: str) -> tuple[int, int, int]:
 
 def tie_hash(seed: str, slug: str) -> int:
     """BLAKE2b-64 of `seed|slug`: the last word in every tie, the same wherever it is computed."""
-    digest = hashlib.blake2b(f"{seed}|{slug}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big")
+    return int.from_bytes(tie_hashes(seed, (slug,))[0], "big")
+
+
+def tie_hashes(seed: str, slugs: Iterable[str]) -> list[bytes]:
+    """The bytes of `tie_hash`, which sort as its numbers do."""
+    begun = hashlib.blake2b(f"{seed}|".encode(), digest_size=8)
+    hashes = []
+    for slug in slugs:
+        one = begun.copy()
+        one.update(slug.encode())
+        hashes.append(one.digest())
+    return hashes
 
 
 def _second_price(offer: Offer, runner_up: Offer | None, shared_micros: int, rules: Rules) -> int:

@@ -9,14 +9,13 @@ import orjson
 
 from buyers.contract import Contract
 from buyers.dialects import standard_v1
-from buyers.messages import Bid, Missed, Ping, PingResult
-from buyers.reasons import BuyerReason
-from buyers.wire import Reply
+from buyers.guard import Target
+from buyers.messages import Bid, Ping, PingResult
 from exchange.auction import Offer, Rules, make_offer, rank
 from exchange.deadline import Deadline
 from exchange.eligibility import Screening, Skipped
 from exchange.errors import StoreUnavailable
-from exchange.fanout import Question, ask_all, make_question, missed_reason
+from exchange.fanout import Question, ask_all
 from exchange.house import House
 from exchange.ids import write_id
 from exchange.lead import Asking, Auction
@@ -43,11 +42,13 @@ async def hold_auction(house: House, asking: Asking, deadline: Deadline) -> Auct
     if tier is not None:
         window_ms = min(window_ms, tier.window_ms)
     shown = orjson.dumps(asking.ping_fields)  # once, for everybody asked and for the receipt
-    questions = _questions(house, asking, ping_text, shown, asked, window_ms)
     results = await ask_all(
-        questions,
+        asked,
+        _questioner(house, asking, ping_text, shown, window_ms),
         transport=house.transport,
-        read=partial(_read_bid, house, ping_text),
+        ping_id=ping_text,
+        read=standard_v1.read_bid,
+        broke=partial(house.observer.broke, "read_bid"),
         late=partial(_tell_late, house, ping_id),
         grace_ms=house.late_grace_ms,
     )
@@ -108,14 +109,10 @@ def _screen(house: House, asking: Asking) -> Screening:
     )
 
 
-def _questions(
-    house: House,
-    asking: Asking,
-    ping_id: str,
-    shown: bytes,
-    asked: list[Contract],
-    window_ms: float,
-) -> list[Question]:
+def _questioner(
+    house: House, asking: Asking, ping_id: str, shown: bytes, window_ms: float
+) -> Question:
+    """Renders the ping for one contract after the other."""
     ping = Ping(
         ping_id=ping_id,
         vertical=asking.market.vertical.slug,
@@ -124,39 +121,27 @@ def _questions(
         test=asking.test,
         fields=orjson.Fragment(shown),
     )
-    rest = standard_v1.ping_rest(ping)
+    common = standard_v1.ping_common(ping)
+    allowances: dict[int, tuple[float, bytes]] = {}  # by a contract's timeout: most have the same
     id_, timestamp = ping_id.encode(), b"%d" % int(house.wall_s())
     seller = asking.seller.slug
     letters = house.letters(seller)
-    questions = []
-    for contract in asked:
+
+    def question(contract: Contract) -> tuple[Target | None, bytes, float]:
         letter = letters.get(contract.slug)
         if letter is None or letter.contract is not contract:
             letter = house.new_letter(contract, seller)
-        timeout_ms = min(contract.endpoint.ping_timeout_ms, window_ms)
-        questions.append(
-            make_question(
-                contract=contract,
-                target=letter.target if letter else None,
-                payload=letter.ping(id_, timestamp, int(timeout_ms), rest) if letter else b"",
-                timeout_ms=timeout_ms,
-            )
-        )
-    return questions
+            if letter is None:
+                return None, b"", window_ms
+        allowed = allowances.get(letter.timeout_ms)
+        if allowed is None:
+            timeout_ms = min(letter.timeout_ms, window_ms)
+            allowed = timeout_ms, standard_v1.ping_rest(common, int(timeout_ms))
+            allowances[letter.timeout_ms] = allowed
+        timeout_ms, rest = allowed
+        return letter.target, letter.ping(id_, timestamp, rest), timeout_ms
 
-
-def _read_bid(house: House, ping_id: str, contract: Contract, reply: Reply) -> PingResult:
-    """A reply as a result. A fault of ours in one dialect must not cost everybody the auction."""
-    if reply.failure is not None or reply.status is None:
-        reason = missed_reason(reply.failure) if reply.failure else BuyerReason.GARBLED
-        return Missed(reason=reason, elapsed_ms=reply.elapsed_ms, status=reply.status)
-    try:
-        return standard_v1.read_bid(
-            reply.status, reply.body, reply.elapsed_ms, ping_id=ping_id, contract=contract
-        )
-    except Exception as error:  # noqa: BLE001 - told loudly; the other buyers' results stand
-        house.observer.broke("read_bid", error)
-        return Missed(reason=BuyerReason.CALL_BROKE, elapsed_ms=reply.elapsed_ms)
+    return question
 
 
 def _tell_late(house: House, ping_id: UUID, contract: Contract, bid: Bid, late_ms: float) -> None:
@@ -178,28 +163,26 @@ def _offers(
     told: tuple[tuple[Contract, PingResult], ...], fixed: list[Contract]
 ) -> tuple[Offer, ...]:
     """Everybody's bid, in the order asked, and then the fixed prices."""
-    priced = [
-        (contract, result.price_micros, False, result.bid_id, result.expires_in_s)
-        for contract, result in told
-        if type(result) is Bid
+    standing = [
+        (contract, Bid(contract.pricing.price_micros, elapsed_ms=0.0)) for contract in fixed
     ]
-    priced += [(contract, contract.pricing.price_micros, True, None, None) for contract in fixed]
     return tuple(
         [
             make_offer(
-                contract=contract.slug,
-                buyer=contract.buyer.slug,
-                price_micros=price_micros,
-                is_fixed=is_fixed,
-                adjustment_ppm=contract.adjustment_ppm,
-                priority=contract.priority,
-                min_micros=contract.pricing.min_micros,
-                bid_id=bid_id,
-                expires_in_s=expires_in_s,
-                is_shared=contract.is_shared,
-                max_shares=contract.max_shares,
+                contract.slug,
+                contract.buyer.slug,
+                bid.price_micros,
+                not contract.is_pinged,
+                contract.adjustment_ppm,
+                contract.priority,
+                contract.pricing.min_micros,
+                bid.bid_id,
+                bid.expires_in_s,
+                contract.is_shared,
+                contract.max_shares,
             )
-            for contract, price_micros, is_fixed, bid_id, expires_in_s in priced
+            for contract, bid in (*told, *standing)
+            if type(bid) is Bid
         ]
     )
 

@@ -1,5 +1,6 @@
 """Sellers, and what the exchange keeps of a price."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from exchange.verticals import Margin
@@ -26,7 +27,13 @@ def margin_micros(margin: Margin, pay_micros: int) -> int:
 
 def net_micros(margin: Margin, pay_micros: int) -> int:
     """What the seller gets; zero or below means that nothing can be sold at this price."""
-    return pay_micros - pay_micros * margin.percent_ppm // PPM - margin.fixed_micros
+    return net_micros_of(margin, (pay_micros,))[0]
+
+
+def net_micros_of(margin: Margin, pays_micros: Iterable[int]) -> list[int]:
+    """`net_micros` of each, without a call for each."""
+    percent_ppm, fixed_micros = margin.percent_ppm, margin.fixed_micros
+    return [pay - pay * percent_ppm // PPM - fixed_micros for pay in pays_micros]
 
 
 def gross_up(margin: Margin, net: int) -> int | None:

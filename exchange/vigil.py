@@ -179,8 +179,12 @@ class Vigil:
         since_s = now_s - _GATHERED_S
         for contract, result in told:
             watched = known.get(contract.id)
-            gathers = watched is not None and watched.good and watched.good_s > since_s
-            if watched is not None and gathers and type(result) is not Missed:
+            if (
+                watched is not None
+                and watched.good
+                and watched.good_s > since_s
+                and type(result) is not Missed
+            ):
                 watched.good += 1
                 continue
             own_ms = contract.endpoint.ping_timeout_ms

@@ -22,7 +22,7 @@ from buyers.health import Standing
 from buyers.messages import Accepted, Bid, Missed, NotSent, PingResult, Unconfirmed
 from buyers.reasons import BuyerReason
 from buyers.throttle import Throttle
-from buyers.wire import Failure, WireLimits, render_request
+from buyers.wire import Failure, Reply, WireLimits, render_request
 from exchange.hearsay import ROWS_MAX, Hearsay
 from exchange.house import House
 from exchange.ids import read_id
@@ -892,8 +892,12 @@ async def test_a_hung_buyer_fills_its_own_pool_and_no_other() -> None:
         def ask(name: str, target: Any, pool: str, times: int = 1) -> list[Any]:
             payload = render_request(target, (), b"{}")
             got = replies.setdefault(name, [])
+
+            def done(_tag: int, *reply: Any) -> None:
+                got.append(Reply(*reply))
+
             return [
-                bench.wire.send(target, payload, got.append, pool=pool, deadline=math.inf)
+                bench.wire.send(target, payload, done, pool=pool, deadline=math.inf)
                 for _ in range(times)
             ]
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +14,7 @@ from buyers.dialects import standard_v1
 from buyers.guard import Target
 from buyers.messages import Bid, Invalid, Missed, NoBid, PingResult
 from buyers.reasons import BuyerReason
-from buyers.wire import Failure, Reply
-from exchange import pinging
+from buyers.wire import Failure
 from exchange.fanout import Question, ask_all, missed_reason
 from tests.making import a_contract
 from tests.virtual import Deadlock, Says, ScriptedTransport, now_ms, pass_ms, run
@@ -49,6 +47,7 @@ class Outcome:
     closed_ms: float
     transport: ScriptedTransport
     late: list[tuple[str, float]] = field(default_factory=list)  # (contract, ms too late)
+    broke: list[Exception] = field(default_factory=list)
 
     def words(self) -> list[str]:
         return [
@@ -64,28 +63,21 @@ class Outcome:
         }
 
 
-def read(contract: Contract, reply: Reply) -> PingResult:
-    if reply.failure is not None or reply.status is None:
-        reason = missed_reason(reply.failure or Failure.GARBLED)
-        return Missed(reason=reason, elapsed_ms=reply.elapsed_ms)
-    return standard_v1.read_bid(
-        reply.status, reply.body, reply.elapsed_ms, ping_id="ping_1", contract=contract
-    )
+def asked(*rows: tuple[Any, ...], blocked: Sequence[str] = ()) -> tuple[list[Contract], Question]:
+    """The contracts to ask, and their questions: rows of (who, …, its own timeout if it has one)."""
+    timeouts = {row[0]: row[2] if len(row) > 2 else WINDOW_MS for row in rows}
 
+    def question(contract: Contract) -> tuple[Target | None, bytes, float]:
+        slug = contract.slug
+        return None if slug in blocked else TARGET, slug.encode(), timeouts[slug]
 
-def question(slug: str, timeout_ms: float = WINDOW_MS, *, blocked: bool = False) -> Question:
-    return Question(
-        contract=a_contract(slug),
-        target=None if blocked else TARGET,
-        payload=slug.encode(),
-        timeout_ms=timeout_ms,
-    )
+    return [a_contract(row[0]) for row in rows], question
 
 
 def auction(
     *rows: tuple[str, Says] | tuple[str, Says, float],
     grace_ms: float = GRACE_MS,
-    read_by: Any = read,
+    read_by: Any = standard_v1.read_bid,
     blocked: Sequence[str] = (),
 ) -> Outcome:
     """Rows of (who, what it does, its own timeout if shorter than the window)."""
@@ -93,9 +85,11 @@ def auction(
     async def hold() -> Outcome:
         outcome = Outcome((), 0, ScriptedTransport({row[0]: row[1] for row in rows}))
         outcome.results = await ask_all(
-            [question(row[0], *row[2:], blocked=row[0] in blocked) for row in rows],
+            *asked(*rows, blocked=blocked),
             transport=outcome.transport,
+            ping_id="ping_1",
             read=read_by,
+            broke=outcome.broke.append,
             late=lambda contract, _bid, ms: outcome.late.append((contract.slug, round(ms, 6))),
             grace_ms=grace_ms,
         )
@@ -254,35 +248,33 @@ def test_each_buyer_gets_its_own_payload() -> None:
 
 
 def test_a_fault_of_ours_in_one_reading_costs_that_bid_only() -> None:
-    """The sale's reader turns it into `call_broke` at once and tells it loudly."""
-    broke: list[tuple[str, str]] = []
-    observer = SimpleNamespace(broke=lambda where, error: broke.append((where, repr(error))))
-    house: Any = SimpleNamespace(observer=observer)
+    """It is `call_broke`, and told loudly; a late answer that breaks costs nothing at all."""
 
-    def reads(contract: Contract, reply: Reply) -> PingResult:
-        contract = None if contract.slug == "bob" else contract  # type: ignore[assignment]
-        return pinging._read_bid(house, "ping_1", contract, reply)
-
-    outcome = auction(("ann", bids(120)), ("bob", bids(90)), read_by=reads)
-
-    assert (120, ["Bid", "call_broke"]) == (outcome.closed_ms, outcome.words())
-    assert ["read_bid"] == [where for where, _ in broke]
-
-
-def test_a_reader_that_raises_leaves_the_others_their_results() -> None:
-    """Even without the sale's guard: the bid is missed at its time, and the loop tells the bug."""
-    told: list[Any] = []
-
-    def raises(contract: Contract, reply: Reply) -> PingResult:
-        asyncio.get_running_loop().set_exception_handler(lambda _loop, what: told.append(what))
-        if contract.slug == "bob":
+    def reads(*answer: Any) -> PingResult:
+        if answer[-1].slug in {"bob", "dan"}:
             raise ZeroDivisionError
-        return read(contract, reply)
+        return standard_v1.read_bid(*answer)
 
-    outcome = auction(("ann", bids(20)), ("bob", bids(90), 200), read_by=raises)
+    outcome = auction(("ann", bids(120)), ("bob", bids(90)), ("dan", bids(110), 100), read_by=reads)
 
-    assert (200, ["Bid", "timed_out"]) == (outcome.closed_ms, outcome.words())
-    assert [ZeroDivisionError] == [type(what["exception"]) for what in told]
+    assert (120, ["Bid", "call_broke", "timed_out"]) == (outcome.closed_ms, outcome.words())
+    assert [ZeroDivisionError] * 2 == [type(error) for error in outcome.broke]
+    assert [] == outcome.late
+
+
+def test_answers_are_read_together_and_long_ones_as_they_come() -> None:
+    """When the time is over nothing is left to read that takes any."""
+    read_ms: dict[str, float] = {}
+
+    def reads(*answer: Any) -> PingResult:
+        read_ms[answer[-1].slug] = now_ms()
+        return standard_v1.read_bid(*answer)
+
+    long = Says(90, body=b'{"bid":5,"bid_id":"%b"}' % (b"x" * 2000))
+    outcome = auction(("ann", bids(20)), ("bob", long), ("cyd", bids(120)), read_by=reads)
+
+    assert {"ann": 120, "bob": 90, "cyd": 120} == read_ms
+    assert (120, ["Bid", "garbled", "Bid"]) == (outcome.closed_ms, outcome.words())
 
 
 def test_a_cancelled_auction_abandons_every_call() -> None:
@@ -292,9 +284,11 @@ def test_a_cancelled_auction_abandons_every_call() -> None:
         transport = ScriptedTransport({"ann": bids(120), "bob": SILENT, "cyd": bids(300)})
         asking = asyncio.ensure_future(
             ask_all(
-                [question(slug) for slug in transport.script],
+                *asked(*[(slug,) for slug in transport.script]),
                 transport=transport,
-                read=read,
+                ping_id="ping_1",
+                read=standard_v1.read_bid,
+                broke=lambda _error: pytest.fail("nothing broke"),
                 late=lambda *_: pytest.fail("nobody is late"),
                 grace_ms=GRACE_MS,
             )
@@ -314,7 +308,7 @@ def test_a_transport_that_raises_leaves_no_call_behind() -> None:
 
     class Breaks(ScriptedTransport):
         def send(self, *args: Any, **more: Any) -> Any:
-            if more["pool"] == "bob":
+            if "bob" in args:
                 raise ZeroDivisionError
             return super().send(*args, **more)
 
@@ -322,9 +316,11 @@ def test_a_transport_that_raises_leaves_no_call_behind() -> None:
         transport = Breaks({"ann": SILENT})
         with pytest.raises(ZeroDivisionError):
             await ask_all(
-                [question("ann"), question("bob")],
+                *asked(("ann",), ("bob",)),
                 transport=transport,
-                read=read,
+                ping_id="ping_1",
+                read=standard_v1.read_bid,
+                broke=lambda _error: pytest.fail("nothing broke"),
                 late=lambda *_: None,
                 grace_ms=GRACE_MS,
             )

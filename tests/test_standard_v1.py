@@ -10,8 +10,6 @@ from buyers import strict_json
 from buyers.contract import Contract, Pricing, PricingMode
 from buyers.dialects.standard_v1 import (
     NOTE_MAX,
-    ping_rest,
-    ping_start,
     read_answer,
     read_bid,
     read_status,
@@ -86,8 +84,7 @@ def answered(case: dict[str, Any]) -> object:
 def written(case: dict[str, Any]) -> bytes:
     if case["call"] == "write_ping":
         ping = Ping(**case["ping"])
-        start = ping_start(contract_of(case), case["seller"])
-        return write_ping(start, case["deadline_ms"], ping_rest(ping))
+        return write_ping(contract_of(case), case["seller"], case["deadline_ms"], ping)
     said = dict(case["post"])
     post = Post(price_micros=parse_micros(said.pop("price")), **said)
     return write_post(post, contract_of(case))

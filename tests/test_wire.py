@@ -36,8 +36,8 @@ from buyers.wire.answer import AnswerReader
 from buyers.wire.call import make_call
 from buyers.wire.connection import Connection
 from buyers.wire.dial import Dialler
+from buyers.wire.pool import Pool
 from buyers.wire.resuming import Resumptions
-from buyers.wire.values import Counters
 
 OPEN = Guard(allowed_networks=(ip_network("127.0.0.0/8"),))
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -166,10 +166,10 @@ class Bench:
         payload = render_request(where, (), body)
         reply: asyncio.Future[Reply] = self.loop.create_future()
 
-        def done(result: Reply) -> None:
+        def done(_tag: int, *result: Any) -> None:
             asked.count += 1
             if not reply.done():
-                reply.set_result(result)
+                reply.set_result(Reply(*result))
 
         asked = Asked(None, reply)  # type: ignore[arg-type]
         asked.call = self.wire.send(where, payload, done, **options)
@@ -834,7 +834,8 @@ async def test_done_may_send_again_at_once() -> None:
         last: asyncio.Future[Reply] = bench.loop.create_future()
         replies: list[Reply] = []
 
-        def again(reply: Reply) -> None:
+        def again(_tag: int, *said: Any) -> None:
+            reply = Reply(*said)
             replies.append(reply)
             if len(replies) == 50:
                 last.set_result(reply)
@@ -854,7 +855,7 @@ async def test_closing_ends_every_call_once() -> None:
         where, busy = await bench.serve(silent), await bench.serve(echo)
         await bench.ask(busy)
         flying = bench.send(where, deadline=math.inf)
-        await bench.turns(lambda: flying.call.written)
+        await bench.turns(lambda: flying.call.connection is not None)
         dialling = bench.send(where, pool="q", deadline=math.inf)
         abandoned = bench.send(where, deadline=math.inf)
         abandoned.call.abandon()
@@ -1246,7 +1247,7 @@ def test_any_bytes_at_all_end_in_one_state(parts: list[bytes]) -> None:
 def test_a_call_does_not_tell_what_it_carries() -> None:
     """An event loop writes down whose callback broke, with its name: the payload may be a person."""
     call = make_call(
-        loop=cast("asyncio.AbstractEventLoop", None), pool=None, counters=Counters(),
-        payload=b"Ann", done=None, started=0.0,
+        pool=cast("Pool", None),
+        payload=b"Ann", done=None, tag=0, started=0.0,
     )  # fmt: skip
     assert "Ann" not in repr(call) + str(call) + f"{call.fail}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from buyers.guard import Target
-from buyers.wire import Done, Failure, Reply
+from buyers.wire import Done, Failure
 
 T = TypeVar("T")
 
@@ -115,9 +115,9 @@ class ScriptedTransport:
         target: Target,
         payload: bytes,
         done: Done,
-        *,
         pool: str,
         deadline: float,
+        tag: int = 0,
         idle_max_s: float | None = None,
     ) -> ScriptedCall:
         says = self.script[pool]
@@ -132,15 +132,7 @@ class ScriptedTransport:
             call.answered_ms = now_ms()
             took_ms = round(call.answered_ms - call.sent_ms, 6)
             written = says.failure is not Failure.UNREACHABLE
-            done(
-                Reply(
-                    status=says.status,
-                    body=says.body,
-                    failure=says.failure,
-                    written=written,
-                    elapsed_ms=took_ms,
-                )
-            )
+            done(tag, says.status, says.body, says.failure, written, took_ms)
 
         if says.after_ms == 0:
             answer()

@@ -158,9 +158,7 @@ def _ping_body(trial: Trial, ping_id: str) -> bytes:
         test=True,
         fields=trial.test_lead.ping,
     )
-    start = standard_v1.ping_start(contract, "test")
-    timeout_ms = contract.endpoint.ping_timeout_ms
-    return standard_v1.write_ping(start, timeout_ms, standard_v1.ping_rest(ping))
+    return standard_v1.write_ping(contract, "test", contract.endpoint.ping_timeout_ms, ping)
 
 
 # --- posts -----------------------------------------------------------------------------------------

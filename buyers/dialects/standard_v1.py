@@ -8,6 +8,7 @@ from buyers import strict_json
 from buyers.contract import Contract
 from buyers.messages import (
     Accepted,
+    Bid,
     Invalid,
     Missed,
     NoBid,
@@ -35,9 +36,9 @@ _BID_REASONS = {
 _INDEFINITE_4XX = frozenset({408, 425})
 
 
-def ping_rest(ping: Ping) -> bytes:
+def ping_common(ping: Ping) -> bytes:
     """The part of a ping's body that is the same for everyone asked: rendered once."""
-    rest = {
+    common = {
         "ping_id": ping.ping_id,
         "vertical": ping.vertical,
         "sub_id": ping.sub_id,
@@ -45,7 +46,7 @@ def ping_rest(ping: Ping) -> bytes:
         "test": ping.test,
         "fields": ping.fields,
     }
-    return b"," + orjson.dumps(rest)[1:]
+    return b"," + orjson.dumps(common)[1:]
 
 
 def ping_start(contract: Contract, seller: str) -> bytes:
@@ -59,23 +60,23 @@ def ping_start(contract: Contract, seller: str) -> bytes:
     return orjson.dumps(start)[:-1]
 
 
-def ping_own(start: bytes, deadline_ms: int) -> bytes:
-    """The part that is one contract's own, in this ping."""
-    return b'%b,"deadline_ms":%d' % (start, deadline_ms)
+def ping_rest(common: bytes, deadline_ms: int) -> bytes:
+    """All of a ping's body after `ping_start`, the same for all who have as long to answer."""
+    return b',"deadline_ms":%d%b' % (deadline_ms, common)
 
 
-def write_ping(start: bytes, deadline_ms: int, rest: bytes) -> bytes:
-    """The body of a ping, of `ping_start` and `ping_rest`."""
-    return ping_own(start, deadline_ms) + rest
+def write_ping(contract: Contract, seller: str, deadline_ms: int, ping: Ping) -> bytes:
+    """The body of a ping."""
+    return ping_start(contract, seller) + ping_rest(ping_common(ping), deadline_ms)
 
 
 def read_bid(
-    status: int, body: bytes, elapsed_ms: float, *, ping_id: str, contract: Contract
+    status: int, body: bytes, elapsed_ms: float, ping_id: str, contract: Contract
 ) -> PingResult:
     """What a complete answer to a ping says."""
-    if status == 204:
-        return NoBid(elapsed_ms=elapsed_ms)
     if status != 200:
+        if status == 204:
+            return NoBid(elapsed_ms=elapsed_ms)
         return Missed(reason=BuyerReason.BUYER_HTTP_ERROR, elapsed_ms=elapsed_ms, status=status)
     try:
         answer = strict_json.loads(body)
@@ -83,21 +84,30 @@ def read_bid(
         return Missed(reason=BuyerReason.GARBLED, elapsed_ms=elapsed_ms, status=status)
     if type(answer) is not dict or "bid" not in answer:
         return Missed(reason=BuyerReason.GARBLED, elapsed_ms=elapsed_ms, status=status)
-    if answer["bid"] is None:
+    if len(answer) == 1:  # most answers say nothing but their price
+        return _read_price(answer, elapsed_ms, contract)
+    reason = _names_another(answer, ping_id, contract)
+    if reason is not None and answer["bid"] is not None:
+        return Invalid(reason=reason, elapsed_ms=elapsed_ms)
+    bid = _read_price(answer, elapsed_ms, contract)
+    return _with_terms(bid, answer) if type(bid) is Bid else bid
+
+
+def _names_another(answer: dict[str, Any], ping_id: str, contract: Contract) -> BuyerReason | None:
+    """Whether it says that it is about another ping, or in another currency."""
+    if answer.get("ping_id") not in (None, ping_id):
+        return BuyerReason.BID_WRONG_PING
+    if answer.get("currency") not in (None, contract.buyer.currency):
+        return BuyerReason.BID_WRONG_CURRENCY
+    return None
+
+
+def _read_price(answer: dict[str, Any], elapsed_ms: float, contract: Contract) -> PingResult:
+    said = answer["bid"]
+    if said is None:
         return NoBid(note=_note(answer.get("reason")), elapsed_ms=elapsed_ms)
-    return _read_price(answer, elapsed_ms, ping_id=ping_id, contract=contract)
-
-
-def _read_price(
-    answer: dict[str, Any], elapsed_ms: float, *, ping_id: str, contract: Contract
-) -> PingResult:
-    about, currency = answer.get("ping_id"), answer.get("currency")
-    if about is not None and about != ping_id:
-        return Invalid(reason=BuyerReason.BID_WRONG_PING, elapsed_ms=elapsed_ms)
-    if currency is not None and currency != contract.buyer.currency:
-        return Invalid(reason=BuyerReason.BID_WRONG_CURRENCY, elapsed_ms=elapsed_ms)
     try:
-        price = parse_micros(answer["bid"])
+        price = parse_micros(said)
     except MoneyInvalid as error:
         return Invalid(reason=_BID_REASONS[error.code], elapsed_ms=elapsed_ms)
     if price == 0:
@@ -107,17 +117,22 @@ def _read_price(
         return Invalid(reason=BuyerReason.BID_ABOVE_MAX, elapsed_ms=elapsed_ms)
     if price < pricing.min_micros:
         return Invalid(reason=BuyerReason.BID_BELOW_MIN, elapsed_ms=elapsed_ms)
+    return make_bid(price, elapsed_ms)
+
+
+def _with_terms(bid: Bid, answer: dict[str, Any]) -> PingResult:
+    """A bid with what else its buyer says of it."""
     expires = answer.get("expires_in_s")
     if expires is not None and not _is_seconds(expires):
-        return Invalid(reason=BuyerReason.BID_EXPIRY_INVALID, elapsed_ms=elapsed_ms)
+        return Invalid(reason=BuyerReason.BID_EXPIRY_INVALID, elapsed_ms=bid.elapsed_ms)
     bid_id = answer.get("bid_id")
     if bid_id is not None and not _is_name(bid_id):
-        return Missed(reason=BuyerReason.GARBLED, elapsed_ms=elapsed_ms, status=200)
-    return make_bid(
-        price_micros=price,
+        return Missed(reason=BuyerReason.GARBLED, elapsed_ms=bid.elapsed_ms, status=200)
+    return Bid(
+        bid.price_micros,
+        bid.elapsed_ms,
         bid_id=None if bid_id is None else str(bid_id),
         expires_in_s=None if expires is None else int(expires),
-        elapsed_ms=elapsed_ms,
     )
 
 

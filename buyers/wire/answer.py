@@ -37,7 +37,6 @@ class AnswerReader:
         "_judged",
         "_known_head",
         "_known_size",
-        "_known_status",
         "_limits",
         "_parser",
         "_pieces",
@@ -47,6 +46,7 @@ class AnswerReader:
         "body",
         "complete",
         "failure",
+        "known_status",
         "reusable",
         "status",
     )
@@ -55,7 +55,7 @@ class AnswerReader:
         self._limits = limits
         self._known_head = b""  # of an answer that came whole and kept the connection
         self._known_size = -1  # of all of it; -1: none yet
-        self._known_status: int | None = None
+        self.known_status: int | None = None  # what `body_of_known` goes with
         self.reset()
         self._parser = httptools.HttpResponseParser(self)
 
@@ -68,22 +68,22 @@ class AnswerReader:
         self.body = b""  # decoded; all of it once `complete`
         self._pieces: list[bytes] = []
         self._size = 0  # of the body so far
-        self._raw: bytes | bytearray = b""  # everything up to the head's end, or more
+        self._raw: bytes | bytearray = b""  # all up to the head's end, or more; empty: nothing yet
         self._head_at = 0  # where in it the present head begins
         self._judged = False  # whether the headers that matter have been looked at
         self._informational = 0
         # Chunk sizes, extensions and trailers cannot outgrow the body cap a second time.
         self._room = self._limits.head_max + 2 * self._limits.body_max
 
+    def body_of_known(self, data: bytes) -> bytes | None:
+        """The body of a whole answer with a head that came before, on a reusable connection; None: it
+        must be fed. It changes nothing: there is nothing to reset."""
+        if len(data) == self._known_size and not self._raw and data.startswith(self._known_head):
+            return data[len(self._known_head) :]
+        return None
+
     def feed(self, data: bytes) -> None:
         """Takes what arrived. Never raises for what the buyer sent."""
-        head = self._known_head
-        if len(data) == self._known_size and not self._raw and data.startswith(head):
-            self.status = self._known_status
-            self._raw = data
-            self.body = data[len(head) :]
-            self.complete = self.reusable = True
-            return
         room = self._room - len(data)
         if room < 0:
             data = data[: self._room]
@@ -111,7 +111,7 @@ class AnswerReader:
         end = answer.index(b"\r\n\r\n") + 4
         if end + self._size == len(answer):
             self._known_head, self._known_size = answer[:end], len(answer)
-            self._known_status = self.status
+            self.known_status = self.status
 
     def feed_eof(self) -> None:
         """The buyer has closed its side: that is the end of a body without any length."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from buyers.value import maker
-from buyers.wire.values import Counters, Done, Failure, make_reply
+from buyers.wire.values import Done, Failure
 
 if TYPE_CHECKING:
     from buyers.wire.connection import Connection
@@ -19,19 +19,17 @@ if TYPE_CHECKING:
 class Call:
     """What `Wire.send` hands back. Its `done` is called once, or never after `abandon`.
 
-    Whoever makes one counts it as in flight. It says nothing of itself: its payload may be a person,
-    and an event loop writes whose callback broke.
+    It says nothing of itself: its payload may be a person, and an event loop writes whose callback
+    broke.
     """
 
-    loop: asyncio.AbstractEventLoop
-    pool: Pool | None  # None: where it waits no more, or never did
-    counters: Counters
+    pool: Pool  # where it waits until a connection takes it
     payload: bytes
     done: Done | None  # None: it has ended
+    tag: int  # for `done`
     started: float  # loop time
     timer: asyncio.TimerHandle | None = None
-    connection: Connection | None = None  # carries the request just now
-    written: bool = False
+    connection: Connection | None = None  # None: not a byte has been written
 
     def abandon(self) -> None:
         """The caller no longer cares: `done` is not called any more, a busy connection closes.
@@ -49,7 +47,7 @@ class Call:
             self.timer.cancel()
             self.timer = None
         if deadline != math.inf:
-            self.timer = self.loop.call_at(deadline, self.fail, Failure.TIMED_OUT)
+            self.timer = self.pool.loop.call_at(deadline, self.fail, Failure.TIMED_OUT)
 
     def fail(self, failure: Failure) -> None:
         """Ends the call without a complete answer and closes its connection."""
@@ -58,17 +56,10 @@ class Call:
             return
         status = connection.status if connection else None
         self._detach()
-        done(
-            make_reply(
-                status=status,
-                body=b"",
-                failure=failure,
-                written=self.written,
-                elapsed_ms=(self.loop.time() - self.started) * 1000.0,
-            )
-        )
+        elapsed_ms = (self.pool.loop.time() - self.started) * 1000.0
+        done(self.tag, status, b"", failure, connection is not None, elapsed_ms)
 
-    def answer(self, status: int | None, body: bytes) -> None:
+    def answer(self, status: int | None, body: bytes, now: float) -> None:
         """Ends the call, whose connection has let go of it, with a complete answer.
 
         The last thing its caller does, since `done` may send again.
@@ -76,34 +67,22 @@ class Call:
         done = self.done
         if done is None:
             return
-        self.done = self.pool = None
-        self.counters.in_flight -= 1
+        self.done = None
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        done(
-            make_reply(
-                status=status,
-                body=body,
-                failure=None,
-                written=True,
-                elapsed_ms=(self.loop.time() - self.started) * 1000.0,
-            )
-        )
+        done(self.tag, status, body, None, True, (now - self.started) * 1000.0)
 
     def _detach(self) -> None:
-        """Lets go of the timer, the place in the queue and the connection, if still held."""
+        """Lets go of the timer, and of the place in the queue or the connection."""
         self.done = None
-        self.counters.in_flight -= 1
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        if self.connection is not None:
-            self.connection.discard()  # mid-answer: it can serve nobody else
-            self.connection = None
-        elif self.pool is not None and not self.written:
+        if self.connection is None:
             self.pool.leave(self)
-        self.pool = None
+        else:
+            self.connection.discard()  # mid-answer: it can serve nobody else
 
 
 make_call = maker(Call)

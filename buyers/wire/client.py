@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import ssl
 from functools import partial
 
 from buyers.guard import Guard, Target
-from buyers.wire.call import Call, make_call
+from buyers.wire.call import Call
 from buyers.wire.dial import Dialler
 from buyers.wire.pool import Pool
 from buyers.wire.resolver import CachingResolver, Resolver
 from buyers.wire.resuming import Resumptions
-from buyers.wire.values import Counters, Done, Failure, WireLimits, WireStats
+from buyers.wire.values import Counters, Done, WireLimits, WireStats
 
 _Key = tuple[str, str, str, int, bool]
 
@@ -55,37 +54,21 @@ class Wire:
         target: Target,
         payload: bytes,
         done: Done,
-        *,
         pool: str,
         deadline: float,
+        tag: int = 0,
         idle_max_s: float | None = None,
     ) -> Call:
-        """Writes a complete rendered request and calls `done` once, later, with its Reply.
+        """Writes a complete rendered request and calls `done` once, later, with `tag` and its result.
 
         `pool`: connections are never shared between pools. `deadline`: loop time by which the call
-        has ended; `math.inf` sets no timer, the caller abandons. `idle_max_s`: use a connection
-        only if idle for less.
+        has ended; `math.inf` sets no timer, the caller abandons. `tag`: by which a caller tells his
+        calls apart. `idle_max_s`: use a connection only if idle for less.
         """
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
-        now = loop.time()
-        counters = self._counters
-        counters.in_flight += 1
-        call = make_call(
-            loop=loop, pool=None, counters=counters, payload=payload, done=done, started=now
-        )
-        if self._closed or deadline <= now:
-            loop.call_soon(call.fail, Failure.CANCELLED if self._closed else Failure.TIMED_OUT)
-            return call
         home = self._last_used.get(pool)
         if home is None or home.target is not target:
-            home = self._pool(loop, pool, target)
-        call.pool = home
-        if deadline != math.inf:
-            call.extend(deadline)
-        home.start(call, idle_max_s)
-        return call
+            home = self._pool(pool, target)
+        return home.send(payload, done, deadline, tag, idle_max_s)
 
     def stats(self) -> WireStats:
         """The counters now; walks the pools."""
@@ -94,7 +77,7 @@ class Wire:
             open=sum(len(pool.connections) for pool in pools),
             idle=sum(pool.idle for pool in pools),
             dialling=sum(len(pool.dials) for pool in pools),
-            in_flight=self._counters.in_flight,
+            in_flight=sum(pool.in_flight for pool in pools),
             opened=self._counters.opened,
             resumed=self._counters.resumed,
             reused=self._counters.reused,
@@ -128,14 +111,20 @@ class Wire:
         if late:
             await asyncio.wait(late, timeout=self._limits.close_timeout_s)
 
-    def _pool(self, loop: asyncio.AbstractEventLoop, name: str, target: Target) -> Pool:
-        """The pool of this name for this origin, opened if need be."""
+    def _pool(self, name: str, target: Target) -> Pool:
+        """The pool of this name for this origin, opened if need be; once closed, one that is shut."""
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         key = (name, target.scheme, target.host, target.port, target.needs_allowed)
         pool = self._pools.get(key)
         if pool is None:
             tls = self._resumptions.of(key) if target.scheme == "https" else None
             forget = partial(self._forget, key)
             pool = Pool(loop, target, self._dialler, tls, self._counters, forget)
+            if self._closed:
+                pool.shut()
+                return pool
             self._pools[key] = pool
             if self._reaper is None:
                 self._reaper = loop.call_later(self._limits.idle_timeout_s / 4, self._reap, loop)

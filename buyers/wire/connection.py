@@ -39,6 +39,11 @@ class Connection(asyncio.Protocol):
         return self._reader.status
 
     @property
+    def busy(self) -> bool:
+        """Whether it carries a call."""
+        return self._call is not None
+
+    @property
     def alive(self) -> bool:
         """Whether neither side has closed it, as far as the loop has noticed."""
         return self._transport is not None
@@ -55,11 +60,9 @@ class Connection(asyncio.Protocol):
     def start(self, call: Call) -> None:
         """Sends the call's request."""
         transport = self._transport
-        assert transport is not None
-        assert self._call is None
+        assert transport is not None, "it is alive"
         self._call = call
         call.connection = self
-        call.written = True
         transport.write(call.payload)
 
     def discard(self) -> None:
@@ -96,6 +99,10 @@ class Connection(asyncio.Protocol):
         if call is None:
             self.discard()  # unsolicited
             return
+        body = reader.body_of_known(data)
+        if body is not None:
+            self._answered(call, reader.known_status, body, True)
+            return
         reader.feed(data)
         if reader.complete:
             self._complete(call)
@@ -128,20 +135,28 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------------------------------------
 
     def _complete(self, call: Call) -> None:
-        reader, transport = self._reader, self._transport
-        status, body = reader.status, reader.body
+        reader = self._reader
+        status, body, is_reusable = reader.status, reader.body, reader.reusable
+        if is_reusable:
+            reader.reset()
+        self._answered(call, status, body, is_reusable)
+
+    def _answered(self, call: Call, status: int | None, body: bytes, is_reusable: bool) -> None:
+        pool, transport, now = self._pool, self._transport, self._loop.time()
         self._call = None
-        call.connection = None
         if self._tls is not None:
             self._keep_session(self._tls)
         # An answer that came before all of the request had left ends the connection too.
-        if reader.reusable and transport is not None and not transport.get_write_buffer_size():
-            reader.reset()
-            if self._pool is not None:
-                self._pool.release(self)
+        if (
+            is_reusable
+            and pool is not None
+            and transport is not None
+            and not transport.get_write_buffer_size()
+        ):
+            pool.release(self, now)
         else:
             self.discard()
-        call.answer(status, body)
+        call.answer(status, body, now)
 
     def _keep_session(self, tls: ssl.SSLObject) -> None:
         if self._pool is not None:

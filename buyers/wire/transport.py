@@ -1,7 +1,7 @@
 """What carries a request to an endpoint, for who need not know that it is a Wire; and one call, awaited."""
 
 import asyncio
-from typing import Protocol
+from typing import Any, Protocol
 
 from buyers.guard import Target
 from buyers.wire.values import Done, Reply
@@ -21,9 +21,9 @@ class Transport(Protocol):
         target: Target,
         payload: bytes,
         done: Done,
-        *,
         pool: str,
         deadline: float,
+        tag: int = 0,
         idle_max_s: float | None = None,
     ) -> InFlight: ...
 
@@ -40,9 +40,9 @@ async def one_call(
     """One call as `Wire.send` makes it, awaited. Cancelling the waiter abandons it."""
     future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
-    def done(reply: Reply) -> None:
+    def done(_tag: int, *reply: Any) -> None:
         if not future.done():
-            future.set_result(reply)
+            future.set_result(Reply(*reply))
 
     under_way = transport.send(
         target, payload, done, pool=pool, deadline=deadline, idle_max_s=idle_max_s

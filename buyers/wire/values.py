@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from buyers.value import maker, value
+from buyers.value import value
 
 
 class Failure(StrEnum):
@@ -22,9 +22,9 @@ class Failure(StrEnum):
     CANCELLED = "cancelled"  # the wire was closed
 
 
-@value
+@value(kw_only=False)
 class Reply:
-    """The one result of a call."""
+    """The one result of a call. Who asks many at once is told its fields, without it (`Done`)."""
 
     status: int | None  # None: no complete head was read
     body: bytes  # b"" unless complete and within the cap
@@ -33,10 +33,8 @@ class Reply:
     elapsed_ms: float  # from send to end, on the loop's clock
 
 
-make_reply = maker(Reply)
-
-
-Done = Callable[[Reply], None]
+# The tag that was sent with the call, and the fields of its Reply, in their order.
+Done = Callable[[int, int | None, bytes, Failure | None, bool, float], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +71,6 @@ class WireStats:
 class Counters:
     """The running numbers behind WireStats that no list can tell."""
 
-    in_flight: int = 0
     opened: int = 0
     resumed: int = 0
     reused: int = 0

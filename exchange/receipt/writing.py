@@ -1,6 +1,7 @@
 """How a ping and a lead are stored. There is one of it for every ping: it has to be small, and quick to make."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 import orjson
@@ -27,7 +28,11 @@ USUAL: Final[Mapping[str, Any]] = {
     "shared": False,
     "max_shares": 1,
 }
-_PRIORITY: Final = USUAL["priority"]
+_USUAL: Final = tuple(USUAL.values())
+_TERMS: Final = attrgetter(
+    "is_fixed", "adjustment_ppm", "priority", "min_micros", "bid_id", "expires_in_s", "is_shared",
+    "max_shares",
+)  # fmt: skip
 # Plain strings: an enum's member is asked for its value each time it is written.
 _OUTBID: Final = AuctionReason.OUTBID.value
 _BELOW_FLOOR: Final = AuctionReason.BELOW_FLOOR.value
@@ -121,24 +126,8 @@ def told_skipped(one: Skipped) -> dict[str, Any]:
 
 
 def _unusual(offer: Offer) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    if offer.is_fixed:
-        row["fixed"] = True
-    if offer.adjustment_ppm != PPM:
-        row["adjustment"] = offer.adjustment_ppm
-    if offer.priority != _PRIORITY:
-        row["priority"] = offer.priority
-    if offer.min_micros:
-        row["min"] = offer.min_micros
-    if offer.bid_id is not None:
-        row["bid_id"] = offer.bid_id
-    if offer.expires_in_s is not None:
-        row["expires_in_s"] = offer.expires_in_s
-    if offer.is_shared:
-        row["shared"] = True
-    if offer.max_shares != 1:
-        row["max_shares"] = offer.max_shares
-    return row
+    told = zip(USUAL, _TERMS(offer), _USUAL, strict=True)
+    return {name: term for name, term, usual in told if term != usual}
 
 
 def _rules(rules: Rules) -> dict[str, Any]:
@@ -159,18 +148,16 @@ def _asked(
         slug, ms = contract.slug, result.elapsed_ms
         if ms is not None:
             ms = int(ms * 10.0 + 0.5) / 10  # round(ms, 1) takes far longer
+        word, reason = "bid", lost.get(slug)
+        said: Any
         if isinstance(result, Bid):
-            word, reason, said = "bid", lost.get(slug), _bid(next(bids))
+            said, offer = result.price_micros, next(bids)
+            if _TERMS(offer) != _USUAL:
+                said = {"price": said, **_unusual(offer)}
         else:
             word, reason, said = _no_bid(result)
         rows.append((slug, contract.version, contract.buyer.slug, ms, word, reason, said))
     return rows
-
-
-def _bid(offer: Offer) -> Any:
-    """Its price; an object, when there is more to say of it."""
-    unusual = _unusual(offer)
-    return {"price": offer.price_micros, **unusual} if unusual else offer.price_micros
 
 
 def _no_bid(result: NoBid | Invalid | Missed) -> tuple[str, str, dict[str, Any] | None]:

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -14,7 +15,7 @@ from buyers.money import format_micros
 from buyers.reference.book import Book, take_ping, take_post
 from buyers.reference.temper import PingKind, PostKind, Temper
 from buyers.signing import read_secret, verify
-from buyers.wire import Done, Failure, Reply
+from buyers.wire import Done, Failure
 
 
 @dataclass
@@ -45,13 +46,13 @@ class Market:
         target: Target,
         payload: bytes,
         done: Done,
-        *,
         pool: str,
         deadline: float,
+        tag: int = 0,
         idle_max_s: float | None = None,
     ) -> "Flight":
         del target, pool, idle_max_s
-        return Flight(self, payload, done, deadline)
+        return Flight(self, payload, partial(done, tag), deadline)
 
     def answer(self, payload: bytes) -> tuple[int, bytes, float] | None:
         """What a buyer says to a request that reached it: status, body, delay; None: silence."""
@@ -97,11 +98,13 @@ def _ping(
 class Flight:
     """One call: it arrives after a while, is answered after a while, and may be lost on both ways."""
 
-    def __init__(self, market: Market, payload: bytes, done: Done, deadline: float) -> None:
+    def __init__(
+        self, market: Market, payload: bytes, done: Callable[..., None], deadline: float
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._market = market
         self._payload = payload
-        self._done: Done | None = done
+        self._done: Callable[..., None] | None = done
         self._began = self._loop.time()
         rng, faults = market.rng, market.faults
         self._cut = rng.random() < faults.cut
@@ -139,15 +142,7 @@ class Flight:
             self._timer.cancel()
         if done is not None:
             elapsed_ms = (self._loop.time() - self._began) * 1000
-            done(
-                Reply(
-                    status=status,
-                    body=body,
-                    failure=failure,
-                    written=written,
-                    elapsed_ms=elapsed_ms,
-                )
-            )
+            done(status, body, failure, written, elapsed_ms)
 
 
 def read_request(payload: bytes) -> tuple[str, str, dict[str, str], bytes]:
