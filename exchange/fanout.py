@@ -48,7 +48,7 @@ Question = Callable[[Contract], tuple[Target | None, bytes, float]]
 # Of a complete answer: status, body, milliseconds, the ping it should be about, and whose it is.
 Read = Callable[[int, bytes, float, str, Contract], PingResult]
 _Answer = tuple[int | None, bytes, Failure | None, float]  # as it came: status, body, failure, ms
-_SHORT: Final = 1024  # bytes of an answer that take no time worth speaking of
+_SHORT: Final = 256  # bytes of an answer that take no time worth speaking of, whatever they say
 Late = Callable[[Contract, Bid, float], None]  # the contract, its void bid, milliseconds too late
 
 

@@ -828,6 +828,16 @@ async def test_a_greeting_that_has_not_been_read_yet_is_noticed_too() -> None:
 
 
 @on_both_loops
+async def test_a_call_that_comes_too_late_leaves_no_pool_behind() -> None:
+    async with Bench() as bench:
+        where = await bench.serve(echo)
+        reply = await bench.ask(where, deadline=bench.loop.time() - 1)
+        assert (reply.failure, reply.written) == (F.TIMED_OUT, False)
+        assert {} == bench.wire._pools == bench.wire._last_used
+        assert (await bench.ask(where, b"A")).body == b"A"
+
+
+@on_both_loops
 async def test_done_may_send_again_at_once() -> None:
     async with Bench() as bench:
         where = await bench.serve(echo)

@@ -108,6 +108,7 @@ class Pool:
             return True
         reason = Failure.CANCELLED if self._closed else Failure.TIMED_OUT
         self.loop.call_soon(call.fail, reason)
+        self._check_empty()  # it may have been opened for this call
         return False
 
     def _wait(self, call: Call) -> None:
