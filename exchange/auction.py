@@ -5,10 +5,9 @@ against the set whose nets add up to most; at equal sums the exclusive one wins.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
 from buyers.value import maker, value
 from exchange.reasons import AuctionReason
@@ -34,6 +33,7 @@ class Offer:
 
 
 make_offer = maker(Offer)
+_SPAN: Final = 1 << 64  # more than there are priorities, or hashes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,17 +199,13 @@ def _second_prices(able: Sequence[Offer], shared_micros: int, rules: Rules) -> l
 
 
 def in_place(offers: Sequence[Offer], ping_id: str) -> list[Offer]:
-    """By `place_key`, smallest first; the hash, which costs most of it, only where it decides."""
-    places = [(-one.price_micros * one.adjustment_ppm, one.priority) for one in offers]
-    keys: list[Any] = places
+    """By `place_key`, smallest first, as one number each; the hashes, which cost most of it, only
+    where there is a tie."""
+    places = [one.priority - one.price_micros * one.adjustment_ppm * _SPAN for one in offers]
     if len(set(places)) < len(places):
-        shared_by = Counter(places)
-        tied = [n for n, place in enumerate(places) if shared_by[place] > 1]
-        hashes = dict(
-            zip(tied, tie_hashes(ping_id, [offers[n].contract for n in tied]), strict=True)
-        )
-        keys = [(place, hashes.get(n)) for n, place in enumerate(places)]
-    return [offers[n] for n in sorted(range(len(keys)), key=keys.__getitem__)]
+        hashes = tie_hashes(ping_id, [one.contract for one in offers])
+        places = [place * _SPAN + tie for place, tie in zip(places, hashes, strict=True)]
+    return [offers[n] for n in sorted(range(len(places)), key=places.__getitem__)]
 
 
 def place_key(offer: Offer, ping_id: str) -> tuple[int, int, int]:
@@ -220,17 +216,17 @@ def place_key(offer: Offer, ping_id: str) -> tuple[int, int, int]:
 
 def tie_hash(seed: str, slug: str) -> int:
     """BLAKE2b-64 of `seed|slug`: the last word in every tie, the same wherever it is computed."""
-    return int.from_bytes(tie_hashes(seed, (slug,))[0], "big")
+    return tie_hashes(seed, (slug,))[0]
 
 
-def tie_hashes(seed: str, slugs: Iterable[str]) -> list[bytes]:
-    """The bytes of `tie_hash`, which sort as its numbers do."""
+def tie_hashes(seed: str, slugs: Iterable[str]) -> list[int]:
+    """`tie_hash` of each."""
     begun = hashlib.blake2b(f"{seed}|".encode(), digest_size=8)
     hashes = []
     for slug in slugs:
         one = begun.copy()
         one.update(slug.encode())
-        hashes.append(one.digest())
+        hashes.append(int.from_bytes(one.digest(), "big"))
     return hashes
 
 

@@ -110,7 +110,8 @@ class Vigil:
     ) -> tuple[list[Contract], list[Skipped]]:
         """Who may take part in this auction, and who is left alone. Who is admitted with a half-open
         breaker is its probe; should it not be asked after all, the breaker makes up for it."""
-        concerned = [contract for contract in contracts if contract.id in self._troubled]
+        troubled = self._troubled
+        concerned = [one for one in contracts if one.id in troubled] if troubled else []
         if not concerned:
             return list(contracts), []
         now_s = self._now_s()
