@@ -4,7 +4,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-from binascii import b2a_base64
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -60,7 +59,7 @@ class Signer:
         if more:
             inner.update(more)
         outer.update(inner.digest())
-        return b"v1," + b2a_base64(outer.digest(), newline=False)
+        return b"v1," + binascii.b2a_base64(outer.digest(), newline=False)
 
 
 @lru_cache(maxsize=10_000)

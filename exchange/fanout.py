@@ -176,10 +176,7 @@ class _Auction:
         if self._answers[place] is not None or len(body) > _SHORT:
             self._read_now(place, answer)
             return
-        self._answers[place] = answer
-        self._pending -= 1
-        if self._pending == 0:
-            self._close()
+        self._settle(place, answer)
 
     def _read_now(self, place: int, answer: _Answer) -> None:
         """A late answer, or one so long that to read it when the time is over would cost some."""
@@ -194,8 +191,8 @@ class _Auction:
     def _miss(self, place: int, reason: BuyerReason, elapsed_ms: float | None) -> None:
         self._settle(place, Missed(reason=reason, elapsed_ms=elapsed_ms))
 
-    def _settle(self, place: int, result: PingResult) -> None:
-        self._answers[place] = result
+    def _settle(self, place: int, answer: _Answer | PingResult) -> None:
+        self._answers[place] = answer
         self._pending -= 1
         if self._pending == 0:
             self._close()

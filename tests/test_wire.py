@@ -1256,8 +1256,5 @@ def test_any_bytes_at_all_end_in_one_state(parts: list[bytes]) -> None:
 
 def test_a_call_does_not_tell_what_it_carries() -> None:
     """An event loop writes down whose callback broke, with its name: the payload may be a person."""
-    call = make_call(
-        pool=cast("Pool", None),
-        payload=b"Ann", done=None, tag=0, started=0.0,
-    )  # fmt: skip
+    call = make_call(cast("Pool", None), b"Ann", None, tag=0, started=0.0)
     assert "Ann" not in repr(call) + str(call) + f"{call.fail}"

@@ -57,10 +57,8 @@ class Pool:
         self._dialler = dialler
         self._tls = tls
         self._limits: WireLimits = dialler.limits
-        self._max_idle, self._idle_timeout_s = (
-            dialler.limits.max_idle,
-            dialler.limits.idle_timeout_s,
-        )
+        self._max_idle = dialler.limits.max_idle  # nobody, once closed
+        self._idle_timeout_s = dialler.limits.idle_timeout_s
         self._counters = counters
         self._on_empty = on_empty
         self._closed = False
