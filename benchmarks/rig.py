@@ -28,6 +28,8 @@ _EXCHANGE: Final = str(Path(sys.executable).with_name("exchange"))
 _READY_S: Final = 90.0
 _ROUND_S: Final = 3600.0
 _STOP_S: Final = 30.0
+_REST_S: Final = 6.0  # longer than the office waits before it compiles
+_REST: Final = 0.1  # of a core
 _TOLD_CHARS: Final = 4000
 _LINE_BYTES_MAX: Final = 512 * 1024 * 1024
 
@@ -197,6 +199,16 @@ async def _serving(
             await _wait_tradable(url, key)
             homes, certificates, crew = buyers
             yield Rig(url, office_url, key, homes, certificates, *_pids(process.pid), crew)
+
+
+async def rest(rig: Rig) -> None:
+    """Until all that belongs to a start is over: seconds after it the office compiles its pages."""
+    async with asyncio.timeout(_READY_S):
+        quiet_s, used_s = 0.0, rig.cpu().whole
+        while quiet_s < _REST_S:
+            await asyncio.sleep(1)
+            before_s, used_s = used_s, rig.cpu().whole
+            quiet_s = quiet_s + 1 if used_s - before_s < _REST else 0.0
 
 
 def _pids(supervisor: int) -> tuple[int, int, int, int]:

@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import orjson
 
@@ -62,6 +64,17 @@ def _parent_wrote(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     if not os.read(sys.stdin.fileno(), 4096):
         loop.remove_reader(sys.stdin.fileno())
         stop.set()
+
+
+def give_way(nice: int) -> None:
+    """Take what the others leave of a core; alone on it, all.
+
+    Where the kernel groups processes by session (sched(7), autogroup), niceness counts within the
+    session only, and each of our processes has its own: then the session has to be nice.
+    """
+    os.nice(nice)
+    with suppress(OSError):  # no such groups in this kernel, or not ours to change
+        Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
 
 
 def say_ready() -> None:

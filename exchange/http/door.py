@@ -71,41 +71,41 @@ class Front:
         late = partial(door.answer_late, ping)
         work = self.desk.pings.answer(ping.authorization, ping.body, late)
         try:
-            door.answer(ping, *await self._answered(_PINGS, work))
+            door.answer(ping, await self._answered(_PINGS, work))
         finally:
             self.valve.done()
 
     async def serve_lead(self, lead: Usual, door: "Door") -> None:
         """Until it is answered. To be cancelled when its seller hangs up."""
         work = self.desk.leads.answer(lead.authorization, lead.body)
-        door.answer(lead, *await self._answered(_LEADS, work))
+        door.answer(lead, await self._answered(_LEADS, work))
 
-    async def _answered(
-        self, route: str, work: Coroutine[Any, Any, Answer]
-    ) -> tuple[int, bytes, str]:
-        """Status, body and further headers, as under the net."""
+    async def _answered(self, route: str, work: Coroutine[Any, Any, Answer]) -> Answer | Refusal:
+        """What became of it, as under the net."""
         try:
-            done = await work
-        except Exception as error:  # noqa: BLE001 - told, counted and answered
-            return self.refused(refusal_of(error, self.house.observer, route))
-        return done.status, done.body, _lines(done.headers)
+            return await work
+        except Exception as error:  # noqa: BLE001 - told and answered
+            return refusal_of(error, self.house.observer, route)
 
-    def refused(self, refusal: Refusal) -> tuple[int, bytes, str]:
-        """A refusal's status, document and further headers; it is counted."""
-        self.house.observer.refused(refusal.code)
-        return refusal.status, orjson.dumps(problem_body(refusal)), _lines(problem_headers(refusal))
+    def response(self, done: Answer | Refusal) -> bytes:
+        """The response to a request that still waits for it; a refusal is counted."""
+        if isinstance(done, Answer):
+            return self.render(done.status, done.body, _lines(done.headers))
+        self.house.observer.refused(done.code)
+        return self._problem(done)
+
+    def _problem(self, refusal: Refusal) -> bytes:
+        document = orjson.dumps(problem_body(refusal))
+        return self.render(refusal.status, document, _lines(problem_headers(refusal)))
 
     def overloaded(self) -> bytes:
         """The response to a ping that is one too many; made once a second."""
         now_s = int(self.house.wall_s())
         if self._overloaded[0] != now_s:
-            refusal = Refusal(503, "overloaded", retry_after_s=1)
-            document = orjson.dumps(problem_body(refusal))
-            headers = _lines(problem_headers(refusal))
-            self._overloaded = now_s, self.render(503, document, headers)
+            self._overloaded = now_s, self._problem(Refusal(503, "overloaded", retry_after_s=1))
         return self._overloaded[1]
 
-    def render(self, status: int, body: bytes, headers: str = "") -> bytes:
+    def render(self, status: int, body: bytes, headers: str) -> bytes:
         """A whole response."""
         now_s = int(self.house.wall_s())
         if self._date[0] != now_s:
@@ -176,15 +176,16 @@ class Door(web.RequestHandler):
             self._lead.cancel()
         super().connection_lost(exc)
 
-    def answer(self, found: Usual, status: int, body: bytes, headers: str = "") -> None:
+    def answer(self, found: Usual, done: Answer | Refusal) -> None:
         """Answer this request, if it still waits for it; what came meanwhile has its turn."""
         if self._serving is not found:  # it was answered late, and another may be waiting now
             return
         self._serving = self._lead = None
+        response = self._front.response(done)
         transport = self.transport
         if transport is None:  # its seller has gone
             return
-        transport.write(self._front.render(status, body, headers))
+        transport.write(response)
         self._next_keepalive_close_time = self._loop.time() + self._front.keepalive_s
         if self._held:
             held, self._held = self._held, []
@@ -194,8 +195,7 @@ class Door(web.RequestHandler):
 
     def answer_late(self, ping: Usual) -> None:
         """The seller's time is over, whatever becomes of his ping."""
-        if self._serving is ping:
-            self.answer(ping, *self._front.refused(unavailable()))
+        self.answer(ping, unavailable())
 
     def _waits(self) -> bool:
         """Whether the next bytes begin a request that may be answered at once: everything that

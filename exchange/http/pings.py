@@ -99,7 +99,9 @@ class PingDesk:
         """The auction, committed before it is answered."""
         self._under_way += 1
         try:
-            auction = await hold_auction(self._house, asking, deadline.less(self._tail_ms))
+            closes = deadline.less(self._tail_ms)
+            await self._turn(closes)
+            auction = await hold_auction(self._house, asking, closes)
             answer = orjson.dumps(await store_ping(self._house, auction, began_s))
             if key is not None:
                 await self._house.store.finish_claim(key, 200, answer)
@@ -110,6 +112,13 @@ class PingDesk:
             raise
         finally:
             self._under_way -= 1
+
+    async def _turn(self, closes: Deadline) -> None:
+        """Until this ping may begin. Refuses with 503 when there is no time left for an auction: no
+        buyer shall be asked for nothing."""
+        await self._valve.turnstile.turn(self._house.now_s())
+        if not closes.left_ms(self._house.now_s()):
+            raise unavailable()
 
     async def get_ping(self, request: web.Request) -> web.Response:
         seller = await self._desk.seller(request)

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable
 
+from exchange.http.turnstile import Turnstile
 from exchange.pressure import LOOK_EVERY_S, Gate, Pressure, after_look
 
 
@@ -19,6 +20,7 @@ class Valve:
         self._waits_s = waits_s
         self._gate = Gate()
         self.pressure = Pressure()
+        self.turnstile = Turnstile()  # of those that were let in
         self._under_way = 0
         self._answered = 0  # since the last look
         self.refused = 0  # not counted yet
@@ -33,7 +35,7 @@ class Valve:
             self.pressure,
             now_s=now_s,
             answered=self._answered,
-            waits_s=max(now_s - due_s, self._waits_s()),
+            waits_s=max(now_s - due_s, self._waits_s(), self.turnstile.waits_s(now_s)),
             target_s=self._target_s,
         )
         if self._answered or self.pressure.rate < math.inf:

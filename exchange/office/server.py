@@ -27,7 +27,7 @@ from exchange.observe import Observer
 from exchange.office import console
 from exchange.office.books_seen import ALIVE
 from exchange.office.scraping import Scraping
-from exchange.process import Orders, run_child, say_ready
+from exchange.process import Orders, give_way, run_child, say_ready
 from exchange.sealing import Vault
 from exchange.settings import Settings, split_address
 from exchange.store.postgres import PostgresStore
@@ -119,7 +119,7 @@ def main() -> None:
     """`python -m exchange.office.server`: started by the supervisor."""
 
     async def body(settings: Settings, orders: Orders, stop: asyncio.Event) -> None:
-        os.nice(_NICE)
+        give_way(_NICE)
         listener = log.start_log()
         try:
             await Office(settings, orders).run(stop)

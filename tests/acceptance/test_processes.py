@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -83,6 +84,20 @@ async def test_whoever_dies_is_started_again(exchange: Exchange) -> None:
             )
             await eventually(lambda u=url: _ready(u))  # type: ignore[misc]
             print(f"{module} back after {time.monotonic() - began:.1f} s")
+
+
+async def test_the_office_takes_what_the_workers_leave_of_a_core(exchange: Exchange) -> None:
+    """Its own niceness, and where the kernel shares a core by session, its session's too."""
+    (office,) = exchange.children("exchange.office")
+    (worker, *_) = exchange.children("exchange.app")
+    assert (10, 0) == tuple(os.getpriority(os.PRIO_PROCESS, pid) for pid in (office, worker))
+    assert (session_nice(office), session_nice(worker)) in {("10", "0"), ("", "")}
+
+
+def session_nice(pid: int) -> str:
+    """Of the kernel's group of a process; empty where there are none."""
+    told = Path(f"/proc/{pid}/autogroup")
+    return told.read_text(encoding="ascii").rpartition(" ")[2].strip() if told.exists() else ""
 
 
 async def _ready(url: str) -> bool:
