@@ -142,6 +142,10 @@ class Desk:
                 assert late is not None
                 late()
                 await self.go.wait()
+            case "late and refused":
+                assert late is not None
+                late()
+                raise Refusal(503, "unavailable")
             case "pending":
                 return Answer(b'{"outcome":"pending"}', 202, retry_after_s=2)
             case "refused":
@@ -153,10 +157,14 @@ class Desk:
 
 
 class Faults(Silent):
-    """Remembers what broke."""
+    """Remembers what broke, and what was refused."""
 
     def __init__(self) -> None:
         self.broken: list[str] = []
+        self.codes: list[str] = []
+
+    def refused(self, code: str) -> None:
+        self.codes.append(code)
 
     def broke(self, where: str, error: BaseException) -> None:
         self.broken.append(where)
@@ -281,6 +289,15 @@ async def test_a_refusal_is_a_problem(street: Street, caller: Caller) -> None:
     assert "\r\nDate: Mon, 21 Sep 2026 14:13:20 GMT\r\n" in head
     assert "\r\nWWW-Authenticate: Bearer\r\n" in head
     assert (401, "unauthenticated") == (document["status"], document["code"])
+
+
+async def test_what_is_answered_is_counted(street: Street, caller: Caller) -> None:
+    """Once, also where a ping is refused after its seller was told that his time is over."""
+    for what in ("refused", "late and refused", "broken"):
+        caller.send(says(what))
+        await caller.hear()
+
+    assert ["unauthenticated", "unavailable", "internal"] == street.faults.codes
 
 
 async def test_a_bug_is_told_and_answered(street: Street, caller: Caller) -> None:

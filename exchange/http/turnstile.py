@@ -30,7 +30,7 @@ class Turnstile:
         loop = asyncio.get_running_loop()
         if self._begun == 0:
             loop.call_soon(self._next_turn, loop)
-        if self._begun < EACH_TURN and not self._waiting:
+        if self._begun < EACH_TURN:  # then nobody waits
             self._begun += 1
             return
         mine = loop.create_future()
