@@ -33,14 +33,13 @@ class OverloadSize:
     flood_s: float = 60.0
     after_s: float = 20.0
     capacity_s: float = 6.0
-    rested: bool = True  # begin when its start is quite over
     connections: int = 32  # of the closed loop
     connections_max: int = 8000  # of the open one
     others: int = 990
     bodies: int = 2000
 
 
-QUICK: Final = OverloadSize(calm_s=3, flood_s=8, after_s=8, capacity_s=2, rested=False)
+QUICK: Final = OverloadSize(calm_s=3, flood_s=8, after_s=8, capacity_s=2)
 
 
 async def overload(seed: int, size: OverloadSize = OverloadSize()) -> Findings:
@@ -50,8 +49,6 @@ async def overload(seed: int, size: OverloadSize = OverloadSize()) -> Findings:
     async with AsyncExitStack() as stack:
         gun = await stack.enter_async_context(rig.gun(pin=size.pin))
         house = await stack.enter_async_context(rig.started(market, pin=size.pin))
-        if size.rested:
-            await rig.rest(house)
         side = exchange_side(house)
         closed = {"kind": "closed", "connections": size.connections, "bodies": texts(bodies)}
         await side.fire(gun, closed | {"seconds": min(1.0, size.capacity_s)})

@@ -1,7 +1,7 @@
 """The processes of a benchmark, all on loopback and free ports, and what they cost the CPU.
 
 Pinned, the exchange with its Postgres has one core (and the peer in its turn), buyers, load generator
-and whoever measures have the other.
+and whoever measures have the other; and it is asked only when its start is over.
 """
 
 import asyncio
@@ -198,10 +198,13 @@ async def _serving(
             key = await _run("keys", "create", "--role=seller", owner, env=environment)
             await _wait_tradable(url, key)
             homes, certificates, crew = buyers
-            yield Rig(url, office_url, key, homes, certificates, *_pids(process.pid), crew)
+            made = Rig(url, office_url, key, homes, certificates, *_pids(process.pid), crew)
+            if pin:
+                await _rest(made)
+            yield made
 
 
-async def rest(rig: Rig) -> None:
+async def _rest(rig: Rig) -> None:
     """Until all that belongs to a start is over: seconds after it the office compiles its pages."""
     async with asyncio.timeout(_READY_S):
         quiet_s, used_s = 0.0, rig.cpu().whole

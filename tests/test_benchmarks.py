@@ -321,7 +321,7 @@ async def test_overload_runs_small(tmp_path: Path):
     """A calm, a flood, a calm: every arrival is counted in its phase."""
     size = OverloadSize(
         pin=False, calm_s=0.5, flood_s=1, after_s=0.5, capacity_s=0.5, connections=2,
-        connections_max=50, others=OTHERS, bodies=20, rested=False,
+        connections_max=50, others=OTHERS, bodies=20,
     )  # fmt: skip
     found = await overload(3, size)
 
